@@ -41,6 +41,7 @@ LISTS = len(LISTED) + 1  # parked values, too
 QUEUES_AT_ONCE = PIPELINE // LISTS
 
 T = TypeVar("T", bound=Hashable)
+QueueLane = tuple[str, Lane]
 
 
 class Depths(Struct, frozen=True):
@@ -122,9 +123,9 @@ class QueueLists:
         with reachable():
             return int(await self._scripts.tell("LLEN", self._keys.ready(queue, lane)))
 
-    async def lengths(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int]:
+    async def lengths(self, lanes: Sequence[QueueLane]) -> dict[QueueLane, int]:
         """The number of deliveries in each of these lanes of a queue."""
-        found: dict[tuple[str, Lane], int] = {}
+        found: dict[QueueLane, int] = {}
         for start in range(0, len(lanes), PIPELINE):
             some = lanes[start : start + PIPELINE]
             lengths = await self._lengths_of([self._keys.ready(*place) for place in some])
@@ -138,9 +139,9 @@ class QueueLists:
             await self._scripts.repair_answered(names, lengths)
         return [max(length, 0) for length in lengths]
 
-    async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End]:
+    async def ends(self, lanes: Sequence[QueueLane]) -> dict[QueueLane, End]:
         """The length of each of these lanes of a queue, and its last delivery."""
-        found: dict[tuple[str, Lane], End] = {}
+        found: dict[QueueLane, End] = {}
         for start in range(0, len(lanes), PIPELINE):
             some = lanes[start : start + PIPELINE]
             names = [self._keys.ready(*place) for place in some]
@@ -153,15 +154,15 @@ class QueueLists:
 
     async def delivered(
         self,
-        wanted: Mapping[tuple[str, Lane], AbstractSet[str]],
+        wanted: Mapping[QueueLane, AbstractSet[str]],
         *,
-        lengths: Mapping[tuple[str, Lane], int],
-    ) -> dict[tuple[str, Lane], set[str] | ServerUnreachable]:
+        lengths: Mapping[QueueLane, int],
+    ) -> dict[QueueLane, set[str] | ServerUnreachable]:
         """Which of these ids are in their lanes, or why a lane cannot be read.
 
         Lanes that fit into a page, by their recent `lengths`, are read together in one round trip.
         """
-        found: dict[tuple[str, Lane], set[str] | ServerUnreachable] = {}
+        found: dict[QueueLane, set[str] | ServerUnreachable] = {}
         for some in _batches(lengths, most=PAGE):
             if lengths[some[0]] > PAGE:
                 ((queue, lane),) = some
@@ -290,4 +291,4 @@ def _batches(lengths: Mapping[T, int], *, most: int) -> Iterator[list[T]]:
         yield some
 
 
-__all__ = ["Depths", "End", "QueueLists"]
+__all__ = ["Depths", "End", "QueueLane", "QueueLists"]

@@ -18,6 +18,9 @@ from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Session
 from leaseq.model import TaskSnapshot
 
+# A queue and a priority, whose due tasks are found together.
+DuePlace = tuple[str, int]
+
 
 class Due(msgspec.Struct, frozen=True):
     """A place (queue and priority) and a position in it: tasks that are due there from this moment
@@ -32,14 +35,14 @@ class Due(msgspec.Struct, frozen=True):
     task_id: str = FIRST_ID
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> DuePlace:
         return self.queue, self.priority
 
 
 class Listed(msgspec.Struct, frozen=True):
     """Tasks that are due in one place, and the position behind the last of them."""
 
-    place: tuple[str, int]
+    place: DuePlace
     # two arrays in the order in which the tasks became due, as text for the next statement
     ids: str
     run_ats: str
@@ -98,7 +101,7 @@ class DueTaskLedger:
             "ids": words([one.ids[1:-1] for one in listed if one.count]),
             "run_ats": words([one.run_ats[1:-1] for one in listed if one.count]),
         }
-        found: dict[tuple[str, int], list[Any]] = {one.place: [] for one in listed}
+        found: dict[DuePlace, list[Any]] = {one.place: [] for one in listed}
         for row in await self._session.fetch("promote_tasks", params):
             found[row.place_queue, row.place_priority].append(row)
         return [_promotion(one, found[one.place]) for one in listed]
@@ -137,4 +140,4 @@ def _promotion(one: Listed, found: Sequence[Any]) -> Promotion:
     return Promotion([rows.to_snapshot(row) for row in found], rest)
 
 
-__all__ = ["Due", "DueTaskLedger", "Listed", "Promotion"]
+__all__ = ["Due", "DuePlace", "DueTaskLedger", "Listed", "Promotion"]

@@ -280,7 +280,7 @@ class WorkerRecovery:
                 await self._ownership.check()  # ids of another ledger are not ours to park
             # nothing but garbage: there may be very much of it
             limit = SCRIPT_BATCH if snapshots else MAX_HELD
-            releases = places(queue, found, snapshots)
+            releases = _releases(queue, found, snapshots)
             # To the heads of the lanes, batch by batch from the newest end: the oldest goes last,
             # so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
@@ -288,7 +288,7 @@ class WorkerRecovery:
         return lost, len(locked)
 
 
-def places(queue: str, found: Deliveries, snapshots: dict[str, TaskSnapshot]) -> list[Release]:
+def _releases(queue: str, found: Deliveries, snapshots: dict[str, TaskSnapshot]) -> list[Release]:
     """Where deliveries belong: back to their lane while PENDING, nowhere once claimed or ended,
     parked if unknown."""
     releases = []
@@ -317,4 +317,4 @@ def _report_parked(queue: str, count: int) -> None:
         emit("delivery.parked", count=count, reason="not a task id", queue=queue)
 
 
-__all__ = ["Death", "Taken", "WorkerRecovery", "places", "session_name"]
+__all__ = ["Death", "Taken", "WorkerRecovery", "session_name"]

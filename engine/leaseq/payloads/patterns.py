@@ -62,8 +62,8 @@ Node = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Bound:
-    """The worst cost of a part of a pattern from one place of the text: ways to match it, and steps
-    to try them all.
+    """The worst cost of a part of a pattern from one position of the text: ways to match it, and
+    steps to try them all.
 
     A part with one way may be steady: it takes `fixed` steps, and `rate` more for each character
     that it consumes. The rounds of a repeat consume different characters, so a steady part costs no
@@ -81,7 +81,7 @@ def _steady(fixed: int, rate: int, length: int) -> Bound:
 
 
 @dataclass(frozen=True)
-class Place:
+class Context:
     """The context of a part: texts have at most `length` characters, and `follow` may come right
     after it."""
 
@@ -101,7 +101,7 @@ def require_linear(pattern: str) -> None:
         nodes = _flat(parsed)
         flags = parsed.state.flags
         for length in LENGTHS:
-            steps = _search_steps(nodes, Place(length, flags, 0))
+            steps = _search_steps(nodes, Context(length, flags, 0))
             if steps > STEPS_PER_CHARACTER * length + STEPS_PER_NODE * _count(nodes):
                 raise Unknown("it backtracks")
     except (Unknown, RecursionError, OverflowError, re.error) as error:
@@ -122,15 +122,15 @@ def _flat(nodes: Any) -> list[Node]:
     return flat
 
 
-def _search_steps(nodes: list[Node], place: Place) -> int:
-    """The steps of a search. It begins at every place of the text, unless the pattern is
+def _search_steps(nodes: list[Node], context: Context) -> int:
+    """The steps of a search. It begins at every position of the text, unless the pattern is
     anchored."""
     anchored = (
         bool(nodes)
         and nodes[0][0] is op.AT
         and nodes[0][1] in (op.AT_BEGINNING, op.AT_BEGINNING_STRING)
     )
-    anchored = anchored and not place.flags & re.MULTILINE
+    anchored = anchored and not context.flags & re.MULTILINE
     # A repeat at the very end: the search ends once it has its minimum of rounds. Steps beyond that
     # are counted once.
     last = nodes[-1] if nodes else None
@@ -138,58 +138,60 @@ def _search_steps(nodes: list[Node], place: Place) -> int:
     if last is not None and last[0] in _REPEATS:
         least, most, body = last[1]
         nodes = [*nodes[:-1], (last[0], (least, least, body))]
-        extra = min(most, place.length) * _sequence(_flat(body), replace(place, follow=ALL)).steps
-    bound = _sequence(nodes, place)
-    starts = 1 if anchored else place.length + 1
-    return min(bound.steps * starts + extra + place.length, MOST_STEPS)
+        extra = (
+            min(most, context.length) * _sequence(_flat(body), replace(context, follow=ALL)).steps
+        )
+    bound = _sequence(nodes, context)
+    starts = 1 if anchored else context.length + 1
+    return min(bound.steps * starts + extra + context.length, MOST_STEPS)
 
 
-def _sequence(nodes: Sequence[Node], place: Place) -> Bound:
+def _sequence(nodes: Sequence[Node], context: Context) -> Bound:
     """Cost of a sequence, from its end to its beginning, since each part depends on the text after
     it."""
-    ways, steps, follow = 1, 1, place.follow
+    ways, steps, follow = 1, 1, context.follow
     fixed: int | None = 1
     rate = 0
     for node in reversed(nodes):
-        bound = _node(node, replace(place, follow=follow))
+        bound = _node(node, replace(context, follow=follow))
         fixed = None if fixed is None or bound.fixed is None else fixed + bound.fixed
         rate = max(rate, bound.rate)
         steps = min(bound.steps + bound.ways * steps, MOST_STEPS)
         ways = min(ways * bound.ways, MOST_STEPS)
-        first, nullable = _first([node], place.flags)
+        first, nullable = _first([node], context.flags)
         follow = first | follow if nullable else first
-    return Bound(ways, steps) if fixed is None else _steady(fixed, rate, place.length)
+    return Bound(ways, steps) if fixed is None else _steady(fixed, rate, context.length)
 
 
-def _node(node: Node, place: Place) -> Bound:
+def _node(node: Node, context: Context) -> Bound:
     kind, value = node
     if kind in _SINGLES or kind is op.AT:
-        return _steady(1, 0, place.length)
+        return _steady(1, 0, context.length)
     if kind is op.SUBPATTERN:
         return _sequence(
-            _flat(value[3]), replace(place, flags=(place.flags | value[1]) & ~value[2])
+            _flat(value[3]), replace(context, flags=(context.flags | value[1]) & ~value[2])
         )
     if kind is op.ATOMIC_GROUP:
-        return replace(_sequence(_flat(value), replace(place, follow=ALL)), ways=1)
+        return replace(_sequence(_flat(value), replace(context, follow=ALL)), ways=1)
     if kind in (op.ASSERT, op.ASSERT_NOT):
         # It may read far, but it consumes nothing.
-        bound = _sequence(_flat(value[1]), replace(place, follow=ALL))
+        bound = _sequence(_flat(value[1]), replace(context, follow=ALL))
         return (
             _steady(bound.fixed, 0, 0)
             if bound.fixed is not None and bound.rate == 0
             else Bound(1, bound.steps)
         )
     if kind is op.BRANCH:
-        return _branch([_flat(branch) for branch in value[1]], place)
+        return _branch([_flat(branch) for branch in value[1]], context)
     if kind in _REPEATS:
-        return _repeat(kind, value, place)
+        return _repeat(kind, value, context)
     raise Unknown("it refers back to a group")
 
 
-def _branch(branches: list[list[Node]], place: Place) -> Bound:
-    bounds = [_sequence(branch, place) for branch in branches]
+def _branch(branches: list[list[Node]], context: Context) -> Bound:
+    bounds = [_sequence(branch, context) for branch in branches]
     apart = all(
-        _exclude(one, other, place.flags)
+        _exclude(one, other, context.flags)
         for n, one in enumerate(branches)
         for other in branches[:n]
     )
@@ -205,7 +207,7 @@ def _branch(branches: list[list[Node]], place: Place) -> Bound:
                 min(len(bounds) + sum(b.steps for b in bounds), MOST_STEPS),
             )
         fixed += bound.fixed
-    return _steady(fixed, max(b.rate for b in bounds), place.length)
+    return _steady(fixed, max(b.rate for b in bounds), context.length)
 
 
 def _exclude(one: Sequence[Node], other: Sequence[Node], flags: int) -> bool:
@@ -222,25 +224,27 @@ def _exclude(one: Sequence[Node], other: Sequence[Node], flags: int) -> bool:
     return False
 
 
-def _repeat(kind: Any, value: tuple[int, int, Any], place: Place) -> Bound:
+def _repeat(kind: Any, value: tuple[int, int, Any], context: Context) -> Bound:
     least, most, inner = value
     body = _flat(inner)
-    first, nullable = _first(body, place.flags)
-    most = min(most, place.length)
+    first, nullable = _first(body, context.flags)
+    most = min(most, context.length)
     least = min(least, most)
     if nullable and most > 1:
         raise Unknown("it repeats what can be empty")
     possessive = kind is op.POSSESSIVE_REPEAT
-    bound = _sequence(body, replace(place, follow=first | (ALL if possessive else place.follow)))
+    bound = _sequence(
+        body, replace(context, follow=first | (ALL if possessive else context.follow))
+    )
     # If the text after the repeat cannot begin like a round, every shorter match fails immediately.
-    single = possessive or most == least or not first & place.follow
+    single = possessive or most == least or not first & context.follow
     if bound.fixed is not None and not nullable:
         fixed, rate = bound.fixed + 2, bound.fixed + 1 + bound.rate
         widest = value[1] * _width(body)
         steady = (
             _steady(fixed + rate * widest, 0, 0)
             if widest <= SHORT
-            else _steady(fixed, rate, place.length)
+            else _steady(fixed, rate, context.length)
         )
         return steady if single else Bound(most - least + 1, steady.steps)
     ways, steps, round_ways = int(least == 0), 1, 1

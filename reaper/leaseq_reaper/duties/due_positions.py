@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Sequence
 from heapq import nlargest
 
-from leaseq.ledger.due_tasks import Due
+from leaseq.ledger.due_tasks import Due, DuePlace
 from leaseq_reaper.duties.suspicion import Clock
 
 REREAD_SECONDS = 5.0
@@ -36,8 +36,6 @@ WHOLE_REST_CAP_SECONDS = 60.0
 QUICK_SECONDS = 0.02
 # A place needs a position only where much was promoted, and a statement can only name so many.
 MOST_PLACES = 1000
-
-Place = tuple[str, int]
 
 
 class Track:
@@ -59,7 +57,7 @@ class DuePositions:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._tracks: dict[Place, Track] = {}
+        self._tracks: dict[DuePlace, Track] = {}
         self._whole_at = clock()
         self._whole_began: float | None = None
 

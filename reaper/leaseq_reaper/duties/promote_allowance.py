@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from leaseq.dispatch.lane_backlogs import LaneBacklogs
+from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.model import Lane
-
-Place = tuple[str, Lane]
 
 
 class PromoteAllowance:
@@ -25,16 +24,16 @@ class PromoteAllowance:
     def __init__(self, backlogs: LaneBacklogs, *, window: int) -> None:
         self._lane_backlogs = backlogs
         self._most = max(window // 2, 1)
-        self._cursors: dict[Place, str] = {}
-        self._brought: dict[Place, int] = {}
+        self._cursors: dict[QueueLane, str] = {}
+        self._brought: dict[QueueLane, int] = {}
 
-    async def allowances(self, places: Iterable[Place]) -> Mapping[Place, int]:
+    async def allowances(self, wanted: Iterable[QueueLane]) -> Mapping[QueueLane, int]:
         """How many tasks promote may still bring into these lanes; those without a backlog are left
         out."""
-        places = set(places)
+        wanted = set(wanted)
         queues = (
-            {queue for queue, _ in places} & set(await self._lane_backlogs.queues())
-            if places
+            {queue for queue, _ in wanted} & set(await self._lane_backlogs.queues())
+            if wanted
             else set()
         )
         backlogs = await self._lane_backlogs.read_many(sorted(queues))
@@ -44,15 +43,15 @@ class PromoteAllowance:
             for lane, backlog in lanes.items()
         }
         self._brought = {
-            place: n
-            for place, n in self._brought.items()
-            if self._cursors.get(place) == cursors.get(place)
+            lane: n
+            for lane, n in self._brought.items()
+            if self._cursors.get(lane) == cursors.get(lane)
         }
         self._cursors = cursors
         return {
-            place: max(self._most - self._brought.get(place, 0), 0)
-            for place in places
-            if place in cursors
+            lane: max(self._most - self._brought.get(lane, 0), 0)
+            for lane in wanted
+            if lane in cursors
         }
 
     def promoted(self, queue: str, lane: Lane, count: int) -> None:

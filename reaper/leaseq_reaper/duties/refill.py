@@ -40,6 +40,7 @@ from msgspec import Struct
 
 from leaseq.codec import LAST_ID, next_id
 from leaseq.dispatch.backlog import Backlog
+from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.failpoints import reach
 from leaseq.ledger.backlogs import BacklogBatch
@@ -90,7 +91,7 @@ class IdleQueue(Struct):
     this queue, before its backlogs were read."""
 
     mark: str
-    places: list[tuple[str, Lane]]
+    lanes: list[QueueLane]
     lengths: list[int]
     until: float
     seconds: float = 0.0
@@ -115,7 +116,7 @@ class Refill:
         self._isolation = FailureIsolation(stores)
         self._clock = clock
         # The backlog as we left it, and what of it was in the lane already when we last looked.
-        self._known: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
+        self._known: dict[QueueLane, tuple[bytes, set[str]]] = {}
         self._idle: dict[str, IdleQueue] = {}
         self._marks: Mapping[str, str] = {}
         self._turn = 0
@@ -153,12 +154,12 @@ class Refill:
             for queue in queues
             if (idle := self._idle.get(queue)) and idle.times % READ_EVERY
         }
-        places = [place for idle in resting.values() for place in idle.places]
-        lengths = await self._lists.lengths(places) if places else {}
+        lanes = [lane for idle in resting.values() for lane in idle.lanes]
+        lengths = await self._lists.lengths(lanes) if lanes else {}
         now = self._clock()
         unchanged = set()
         for queue, idle in resting.items():
-            if [lengths.get(place, -1) for place in idle.places] == idle.lengths:
+            if [lengths.get(lane, -1) for lane in idle.lanes] == idle.lengths:
                 idle.rest(now)
                 unchanged.add(queue)
         return [queue for queue in queues if queue not in unchanged]
@@ -177,10 +178,10 @@ class Refill:
     ) -> list[tuple[str, Lane, Backlog, int]]:
         """The lanes that want something. Queues in which none does are looked at less often while
         nothing moves."""
-        places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
-        lengths = await self._lists.lengths(places)
+        with_backlog = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
+        lengths = await self._lists.lengths(with_backlog)
         wanting = [
-            place for place in places if place in lengths and 2 * lengths[place] < self._window
+            one for one in with_backlog if one in lengths and 2 * lengths[one] < self._window
         ]
         busy = {queue for queue, _ in wanting}
         for queue, lanes in backlogs.items():
@@ -194,30 +195,30 @@ class Refill:
             for queue, lane in wanting
         ]
 
-    def _rest(self, queue: str, found: Mapping[tuple[str, Lane], int], *, busy: bool) -> None:
+    def _rest(self, queue: str, found: Mapping[QueueLane, int], *, busy: bool) -> None:
         before = self._idle.pop(queue, None)
         if busy:
             return
-        now, places, lengths = self._clock(), [*found], [*found.values()]
-        if before is None or (before.places, before.lengths) != (places, lengths):
-            before = IdleQueue(self._marks[queue], places, lengths, now)
+        now, lanes, lengths = self._clock(), [*found], [*found.values()]
+        if before is None or (before.lanes, before.lengths) != (lanes, lengths):
+            before = IdleQueue(self._marks[queue], lanes, lengths, now)
         else:
             before.rest(now)
         self._idle[queue] = before
 
-    async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog, int]]) -> None:
-        if not places:
+    async def _fill_all(self, lanes: Sequence[tuple[str, Lane, Backlog, int]]) -> None:
+        if not lanes:
             return
         self._turn += 1
-        first = self._turn % len(places)
-        at_once = min(LANES_AT_ONCE, len(places))
-        rows = max(SHORTEST_RANGE, min(LONGEST_RANGE, LOOKED_AT // len(places)))
-        seconds = PASS_SECONDS * min(AT_ONCE, len(places)) / len(places)
+        first = self._turn % len(lanes)
+        at_once = min(LANES_AT_ONCE, len(lanes))
+        rows = max(SHORTEST_RANGE, min(LONGEST_RANGE, LOOKED_AT // len(lanes)))
+        seconds = PASS_SECONDS * min(AT_ONCE, len(lanes)) / len(lanes)
 
-        async def fill(place: tuple[str, Lane, Backlog, int]) -> None:
-            await self._fill(FullLane(*place, rows, seconds))
+        async def fill(lane: tuple[str, Lane, Backlog, int]) -> None:
+            await self._fill(FullLane(*lane, rows, seconds))
 
-        await self._isolation.each([*places[first:], *places[:first]], fill, at_once=at_once)
+        await self._isolation.each([*lanes[first:], *lanes[:first]], fill, at_once=at_once)
 
     async def _fill(self, full: FullLane) -> None:
         until = self._clock() + full.seconds

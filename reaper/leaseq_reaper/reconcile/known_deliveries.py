@@ -24,8 +24,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from leaseq.dispatch.queue_lists import End, QueueLists
-from leaseq.model import Lane, TaskSnapshot
+from leaseq.dispatch.queue_lists import End, QueueLane, QueueLists
+from leaseq.model import TaskSnapshot
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 
@@ -33,8 +33,6 @@ LOOK_SECONDS = 5.0
 COMPARED_SECONDS = 60.0
 # Remembered deliveries. The tasks of further ones are compared in every scan.
 MOST = 50_000
-
-Place = tuple[str, Lane]
 
 
 class ComparedLane(Struct):
@@ -56,24 +54,24 @@ class KnownDeliveries:
         self._lists = lists
         self._isolation = isolation
         self._clock = clock
-        self._lanes: dict[Place, ComparedLane] = {}
-        self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
+        self._lanes: dict[QueueLane, ComparedLane] = {}
+        self._tasks: dict[str, tuple[int, QueueLane]] = {}  # the attempt, and the lane
         self._order: list[str] | None = []
 
     async def find(
-        self, candidates: Mapping[Place, Mapping[str, TaskSnapshot]]
+        self, candidates: Mapping[QueueLane, Mapping[str, TaskSnapshot]]
     ) -> tuple[set[str], int]:
         """The ids that are in their lanes, and the length of these lanes. A lane that cannot be
         read holds none of them."""
         self._drop_old()
         before = await self._look_at(candidates)
-        wanted = {place: candidates[place].keys() for place in before}
-        lengths = {place: end.length for place, end in before.items()}
+        wanted = {lane: candidates[lane].keys() for lane in before}
+        lengths = {lane: end.length for lane, end in before.items()}
         found = await self._isolation.sort_out(await self._lists.delivered(wanted, lengths=lengths))
-        after = await self._look_at([place for place, task_ids in found.items() if task_ids])
-        for place, end in after.items():
-            if end == before[place]:
-                self._remember(place, end, [candidates[place][task_id] for task_id in found[place]])
+        after = await self._look_at([lane for lane, task_ids in found.items() if task_ids])
+        for lane, end in after.items():
+            if end == before[lane]:
+                self._remember(lane, end, [candidates[lane][task_id] for task_id in found[lane]])
         return set().union(*found.values()), sum(lengths.values())
 
     async def behind(self, cursor: str, *, limit: int) -> dict[str, int]:
@@ -93,44 +91,44 @@ class KnownDeliveries:
         """Dispatch may have lost deliveries: discard all comparisons."""
         self._lanes, self._tasks, self._order = {}, {}, []
 
-    async def _look_again(self, places: Collection[Place]) -> None:
+    async def _look_again(self, lanes: Collection[QueueLane]) -> None:
         """Drop lanes that have changed."""
         now = self._clock()
-        due = [place for place in places if now >= self._lanes[place].looked_at + LOOK_SECONDS]
+        due = [lane for lane in lanes if now >= self._lanes[lane].looked_at + LOOK_SECONDS]
         ends = await self._look_at(due)
-        for place in due:
-            if ends.get(place) == self._lanes[place].end:
-                self._lanes[place].looked_at = now
+        for lane in due:
+            if ends.get(lane) == self._lanes[lane].end:
+                self._lanes[lane].looked_at = now
             else:
-                self._drop(place)
+                self._drop(lane)
 
-    async def _look_at(self, places: Collection[Place]) -> dict[Place, End]:
-        return await self._lists.ends([*places]) if places else {}
+    async def _look_at(self, lanes: Collection[QueueLane]) -> dict[QueueLane, End]:
+        return await self._lists.ends([*lanes]) if lanes else {}
 
-    def _remember(self, place: Place, end: End, tasks: Sequence[TaskSnapshot]) -> None:
+    def _remember(self, lane: QueueLane, end: End, tasks: Sequence[TaskSnapshot]) -> None:
         now = self._clock()
-        known = self._lanes.get(place)
+        known = self._lanes.get(lane)
         if known is None or known.end != end:
-            self._drop(place)
-            known = self._lanes[place] = ComparedLane(end, now, now, set())
+            self._drop(lane)
+            known = self._lanes[lane] = ComparedLane(end, now, now, set())
         known.looked_at = now
         for task in tasks[: MOST - len(self._tasks)]:
             known.task_ids.add(task.task_id)
-            self._tasks[task.task_id] = task.attempt, place
+            self._tasks[task.task_id] = task.attempt, lane
         self._order = None
 
     def _drop_old(self) -> None:
         """Discard comparisons that are too old."""
         old = self._clock() - COMPARED_SECONDS
-        for place in [place for place, standing in self._lanes.items() if standing.since <= old]:
-            self._drop(place)
+        for lane in [lane for lane, standing in self._lanes.items() if standing.since <= old]:
+            self._drop(lane)
 
-    def _drop(self, place: Place) -> None:
-        standing = self._lanes.pop(place, None)
+    def _drop(self, lane: QueueLane) -> None:
+        standing = self._lanes.pop(lane, None)
         if standing is not None:
             for task_id in standing.task_ids:
                 self._tasks.pop(task_id, None)
             self._order = None
 
 
-__all__ = ["KnownDeliveries", "Place"]
+__all__ = ["KnownDeliveries"]

@@ -35,6 +35,7 @@ from itertools import islice
 from msgspec import Struct
 
 from leaseq.dispatch.backlog import Backlog
+from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.failpoints import reach
 from leaseq.ledger.maintenance import Accounted
 from leaseq.model import Lane, State, TaskSnapshot
@@ -42,7 +43,7 @@ from leaseq.observability.telemetry import emit
 from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
-from leaseq_reaper.reconcile.known_deliveries import KnownDeliveries, Place
+from leaseq_reaper.reconcile.known_deliveries import KnownDeliveries
 from leaseq_reaper.reconcile.ledger_scan import CHUNK
 from leaseq_reaper.redeliver import redeliver
 
@@ -90,7 +91,7 @@ class Stranded:
         self._isolation = isolation
         self._clock = clock
         self._backoff_until = clock()
-        self._standing: dict[Place, StandingBacklog] = {}
+        self._standing: dict[QueueLane, StandingBacklog] = {}
         self._known = KnownDeliveries(stores.lists, isolation=isolation, clock=clock)
 
     @property
@@ -137,7 +138,7 @@ class Stranded:
         """
         return Accounted(await self._trusted(), await self._known.behind(after, limit=CHUNK))
 
-    async def _trusted(self) -> dict[Place, str]:
+    async def _trusted(self) -> dict[QueueLane, str]:
         """Where backlogs begin that stood still a moment ago."""
         now = self._clock()
         # These are read again now, because the ledger would send every task behind them otherwise.
@@ -149,7 +150,7 @@ class Stranded:
         if doubtful:
             self._note(doubtful, await self._lane_backlogs.read_many(sorted(doubtful)))
         trusted = (
-            (place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until
+            (lane, one.backlog.cursor) for lane, one in self._standing.items() if now < one.until
         )
         return dict(islice(trusted, MOST_TRUSTED))
 
@@ -165,9 +166,9 @@ class Stranded:
         now = self._clock()
         before = self._standing
         self._standing = {
-            place: one
-            for place, one in before.items()
-            if place[0] not in queues and now < one.until + KEEP_SECONDS
+            (queue, lane): one
+            for (queue, lane), one in before.items()
+            if queue not in queues and now < one.until + KEEP_SECONDS
         }
         for queue, lanes in backlogs.items():
             for lane, backlog in lanes.items():
@@ -193,10 +194,10 @@ class Stranded:
         """Deliver those that are PENDING still, under the attempt they were seen with, and in no
         list."""
         began = self._clock()
-        places: defaultdict[Place, dict[str, TaskSnapshot]] = defaultdict(dict)
+        lanes: defaultdict[QueueLane, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
-            places[task.queue, task.lane][task.task_id] = task
-        found, depth = await self._known.find(places)
+            lanes[task.queue, task.lane][task.task_id] = task
+        found, depth = await self._known.find(lanes)
         queues: defaultdict[str, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
             if task.task_id not in found:
@@ -218,9 +219,9 @@ class Stranded:
         depth += await self._depth({(queue, lane) for queue in queues for lane in Lane})
         self._backoff_until = now + min(REST * (now - began), REST_SECONDS_PER_ID * depth)
 
-    async def _depth(self, places: AbstractSet[Place]) -> int:
+    async def _depth(self, lanes: AbstractSet[QueueLane]) -> int:
         """How many ids wait in these lanes."""
-        return sum((await self._lists.lengths([*places])).values())
+        return sum((await self._lists.lengths([*lanes])).values())
 
     async def _redeliver(self, missing: dict[str, TaskSnapshot]) -> None:
         """For all queues together: after a loss of data there may be thousands, with one task
