@@ -35,7 +35,7 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
 
 LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}
 
-# A task that was present at this many crashes runs alone from then on, so that the next crash is
+# A task with this many losses and crashes runs alone from then on, so that the next crash is
 # certainly its own. Not after the first, because most crashes are not a task's fault, and isolation
 # costs a process start.
 SUSPECT_CRASHES = 2

@@ -47,7 +47,7 @@ class Lane(StrEnum):
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
-    # tasks that were present at several crashes; they run alone (docs/lifecycle.md)
+    # tasks with two losses or crashes; they run alone (docs/lifecycle.md)
     SUSPECT = "suspect"
 
 
@@ -66,8 +66,8 @@ class Counts(Struct, frozen=True):
     """The attempts that a task has used up, and its limits."""
 
     retry_count: int
-    crash_count: int  # crashes at which the task ran alone: each one is charged to the task
-    loss_count: int  # crashes while other tasks ran in the process: not charged, but suspicious
+    crash_count: int  # ends of isolation children that the task caused: each one is charged to it
+    loss_count: int  # other ends of workers that ran the task: not charged, but suspicious
     max_attempts: int
     hand_back_count: int = 0  # attempts in a row that the task itself caused to be handed back
 

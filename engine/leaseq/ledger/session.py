@@ -2,7 +2,8 @@
 
 One round trip a statement, one transaction each (autocommit). A statement that did not come back
 may or may not have been committed: `ServerUnreachable` means "unknown", and the caller knows how to
-find out (docs/lifecycle.md).
+find out (docs/lifecycle.md). The statements of submit, claim and settle are sent by name, past
+psycopg's cursor (prepared.py), except on a connection of the caller.
 """
 
 from __future__ import annotations

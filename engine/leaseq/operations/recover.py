@@ -69,7 +69,7 @@ class Death(Struct, frozen=True, kw_only=True):
     queues: Sequence[str]
     reason: str
     stale_after: float | None = None
-    blame: bool = True  # may a task that ran alone be charged for it?
+    blame: bool = True  # whether a task that ran alone may be charged for it
     event: str = "worker.reaped"
 
 

@@ -151,7 +151,7 @@ class MassFailureBrake:
         self._since: float | None = None
 
     def holds(self, *, lapsed: int, of: int, hosts: int) -> bool:
-        """May these not be reaped yet? `lapsed` workers of `of` open ones, on so many hosts."""
+        """Whether `lapsed` workers of `of` open ones, on so many hosts, may not be reaped yet."""
         if not is_mass_failure(lapsed=lapsed, of=of) or hosts < 2:
             self._since = None
             return False
@@ -161,7 +161,7 @@ class MassFailureBrake:
 
 
 def is_mass_failure(*, lapsed: int, of: int) -> bool:
-    """Is that more than half of the workers, and at least three?"""
+    """Whether more than half of the workers have lapsed, and at least three."""
     return lapsed >= 3 and 2 * lapsed > of
 
 

@@ -2,9 +2,11 @@
 
 A pass compares, repairs and counts (the events report the counts): losses of data, pause flags,
 stranded tasks, orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote
-cannot find, ghost lists. Two scans go along the ledger: one over all of it, a little further in each pass; one
-over the last seconds again and again, so that a lost push is found within about five seconds for
-any size of the table. After a loss of data in dispatch, after a failover of Postgres, which may
+cannot find, ghost lists.
+
+Two scans go along the ledger. One reads all of it, a little further in each pass. The other reads
+the last seconds again and again, so that a lost push is found within about five seconds for any
+size of the table. After a loss of data in dispatch, after a failover of Postgres, which may
 have lost claims and endings, and when the reaper starts, a full scan goes from end to end without a
 pause. It needs no message and remembers little: if it is killed at any point, the next pass or
 another reaper begins again.

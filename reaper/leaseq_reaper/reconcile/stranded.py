@@ -1,7 +1,8 @@
 """Find PENDING tasks without a delivery in dispatch, and deliver them.
 
 Tasks of a backlog are in no list either, but they are accounted for: the beginning of the backlog
-is known (dispatch/backlog.py), and refill.py brings them in. They are neither pushed nor reported here.
+is known (dispatch/backlog.py), and refill.py brings them in. They are neither pushed nor reported
+here.
 
 The races with live workers and pushers, and why each is harmless:
 * A task is seen PENDING, then claimed and settled while we read: its state or attempt has changed
@@ -17,8 +18,8 @@ The races with live workers and pushers, and why each is harmless:
   Nothing here changes the ledger.
 
 The scans meet the tasks of an idle lane again and again. A comparison is not repeated before the
-lane changes (known_deliveries.py). They also meet the tasks of its backlog. So a read of a backlog is
-trusted for a quarter of a second, and for up to TRUST_CAP_SECONDS if it has not changed. If the
+lane changes (known_deliveries.py). They also meet the tasks of its backlog. So a read of a backlog
+is trusted for a quarter of a second, and for up to TRUST_CAP_SECONDS if it has not changed. If the
 backlog moves on meanwhile, a lost push of a task that it has just passed is found when that time is
 over, which is less than the recent scan looks back. If it is lowered meanwhile, the lane refuses
 the task. No read is trusted across a loss of data (`distrust`).

@@ -4,7 +4,8 @@ The file reads from top to bottom: start, run the handler, decide the ending, se
 delivery. Each step that waits for an answer goes on in a callback that is named for it:
 `handler_done`, `settle_done`, `release_done`. The handler is one asyncio task, and there is no
 other, unless the attempt has used a transaction or has progress to write: then `_finish` is a
-second one (`commit.py`). Endings are written and deliveries are released in batches.
+second one (commit.py). Endings are written (settle.py) and deliveries are released (release.py) in
+batches. The settler also finds out whether an ending counted whose answer was lost.
 
 Invariants: an attempt has exactly one ending. Its slot, its count among the unsettled attempts and
 its delivery are given back once each, even if a step in between raises. An ending that cannot be

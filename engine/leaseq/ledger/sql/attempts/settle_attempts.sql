@@ -1,15 +1,16 @@
 -- settle: PROCESSING -> SUCCESS, FAILED, CANCELLED, SCHEDULED (retry) or PENDING (released, lost).
--- The one door out of PROCESSING, for workers and reapers alike. The condition is the fence: an
--- ending whose attempt or worker is not the current one changes nothing and does not come back. The
--- next state was decided before (lifecycle.after). Only a cancel request that came in the meantime
--- is honoured here, where the row is locked. An attempt that its own task caused to be handed back
--- (`hand_backs` is then the count of the task) is recorded in the row of the hand-back right before
--- it, if that had the same cause. An unknown type and another version of a type are one cause,
--- since a queue may have workers of both kinds. Such a row stands for `hand_backs` attempts, the
--- first of which is `attempt`. The time is clock_timestamp(), because now() inside a handler's
+-- The one door out of PROCESSING, for workers and reapers alike (handler_succeed.sql is the same
+-- for a handler's connection). The condition of the update is the fence: an ending whose attempt or
+-- worker is not the current one changes nothing and does not come back. The next state was decided
+-- before (lifecycle.after). Only a cancel request that came in the meantime is honoured here, where
+-- the row is locked. The array `hand_backs` has the new counts of tasks that themselves caused a
+-- hand-back. Successive hand-backs of a task with one cause share one row of `leaseq.attempts`: its
+-- column `hand_backs` is the number of attempts that the row stands for, and `attempt` is the first
+-- of them. An unknown type and another version of a type are one cause, since a queue may have
+-- workers of both kinds. The time is clock_timestamp(), because now() inside a handler's
 -- transaction is the time at which that began. `before` is a column and not a constant for the
--- reason in claim_tasks.sql.
--- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
+-- reason in claim_tasks.sql. The array of ids stands in a subquery, for the reason in
+-- submit_tasks.sql.
 with endings as materialized (
     select *, 'PROCESSING' as before
     from unnest(
