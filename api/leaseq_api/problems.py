@@ -403,12 +403,12 @@ def _detail(code: str, error: HTTPException, allow: str | None) -> str:
             f"{e['key']}: {e['message']}" for e in error.extra if isinstance(e, dict) and "key" in e
         ]
         return "; ".join(blamed) or error.detail
-    said = {
+    details = {
         "not_found": "no route has this path; /schema lists all routes",
         "method_not_allowed": f"this address supports {allow}",
         "body_too_large": "the body is larger than this service accepts",
     }
-    return said.get(code, error.detail)
+    return details.get(code, error.detail)
 
 
 __all__ = [

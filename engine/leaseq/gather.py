@@ -75,8 +75,8 @@ class Gatherer(Generic[T, R]):
                     raise
             finally:
                 with burst():
-                    for (_, answer), said in zip(batch, answers, strict=False):
-                        answer(said)
+                    for (_, answer), value in zip(batch, answers, strict=False):
+                        answer(value)
 
 
 def _answer(future: asyncio.Future[R], answer: R | BaseException) -> None:

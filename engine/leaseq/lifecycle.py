@@ -122,13 +122,13 @@ def hand_back(ending: Ending, counts: Counts, *, outage: bool, silent: bool) -> 
     refused = ending.error.code == "commit_refused"
     code = "commit_refused" if refused else "server_unreachable" if outage else "connection_lost"
     what = REFUSED if refused else BROKEN[outage]
-    said = f"{what} (the next attempts wait longer): {ending.error.message}"
-    error = structs.replace(ending.error, code=code, message=said)
+    message = f"{what} (the next attempts wait longer): {ending.error.message}"
+    error = structs.replace(ending.error, code=code, message=message)
     if count < FREE_BREAKS or (outage and (count < FREE_CRASHES or not silent)):
         return Ending(Outcome.RELEASED, error=error, self_caused=True)
-    said = f"{what}, {count + 1} times in a row: {ending.error.message}"
+    message = f"{what}, {count + 1} times in a row: {ending.error.message}"
     outcome = Outcome.TIMED_OUT if ending.outcome is Outcome.TIMED_OUT else Outcome.ERRORED
-    return Ending(outcome, error=structs.replace(error, message=said), self_caused=True)
+    return Ending(outcome, error=structs.replace(error, message=message), self_caused=True)
 
 
 def _lost(ending: Ending, counts: Counts, max_crashes: int) -> Disposition:

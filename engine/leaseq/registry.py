@@ -178,10 +178,10 @@ def describe(
 
 def _check(name: str, defaults: TypeDefaults) -> None:
     """Raise `ValueError` for names and limits that no submission can have."""
-    for what, said in (("the name of a task type", name), ("the name of a queue", defaults.queue)):
-        if not NAME.fullmatch(said):
+    for what, value in (("the name of a task type", name), ("the name of a queue", defaults.queue)):
+        if not NAME.fullmatch(value):
             raise ValueError(
-                f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}"
+                f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {value[:150]!r}"
             )
     max_attempts, timeout_seconds = defaults.max_attempts, defaults.timeout_seconds
     if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:

@@ -13,7 +13,7 @@ from leaseq.connections.postgres import LOCK_SECONDS, open_pool
 from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.due_tasks import DueTaskLedger
-from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.locked_tasks import LockedTaskFinder
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Locked, Session
 from leaseq.ledger.tasks import TaskLedger
@@ -52,7 +52,7 @@ async def test_a_locked_task_is_reported_once_with_the_session_that_holds_it(
     pool: Pool, ledger: TaskLedger
 ) -> None:
     ids = [await submit(ledger) for _ in range(2)]
-    locked = LockedTasks(ledger, verb="claim")
+    locked = LockedTaskFinder(ledger, verb="claim")
     with recorded() as events:
         for _ in range(2):
             async with holding(pool) as held:
@@ -61,8 +61,8 @@ async def test_a_locked_task_is_reported_once_with_the_session_that_holds_it(
                 )
                 pid = held.conn.info.backend_pid
                 for _ in range(3):
-                    assert await locked.among(ids) == {ids[0]}
-            assert await locked.among(ids) == set()
+                    assert await locked.find_and_report(ids) == {ids[0]}
+            assert await locked.find_and_report(ids) == set()
     told = [event.fields for event in events if event.name == "task.locked"]
     assert [(fields["task_ids"], fields["count"], fields["verb"]) for fields in told] == [
         ([ids[0]], 1, "claim")

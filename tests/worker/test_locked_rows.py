@@ -151,7 +151,7 @@ async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(
         await psql.execute(TOUCH, [ids])
         look = asyncio.create_task(kept.take_free())
         await asyncio.sleep(0)
-        assert await kept.tasks.among(ids[1:]) == {ids[1]}
+        assert await kept.tasks.find_and_report(ids[1:]) == {ids[1]}
         kept.add(holds[1])
         assert await look == {}
         assert await kept.take_free() == {}

@@ -342,8 +342,8 @@ class Connection(asyncio.Protocol):
         limits, server = self._limits, self._server
         while server.in_flight > limits.in_flight_bytes:
             if not server.free_bytes(self):
-                said = f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
-                raise Malformed("overloaded", said)
+                message = f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
+                raise Malformed("overloaded", message)
 
     def _head_too_large(self) -> Malformed:
         limits = self._limits

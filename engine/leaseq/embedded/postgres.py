@@ -262,10 +262,12 @@ class PostgresServer:
         ]
         give_up = time.monotonic() + START_SECONDS
         while run_as(self.directories.account, command).returncode != 0:
-            said = _last_line(self._files.read(log) or "")
+            last_line = _last_line(self._files.read(log) or "")
             # The children of a killed postmaster hold its shared memory for a moment longer.
-            if "shared memory" not in said or time.monotonic() > give_up:
-                raise ServerUnreachable(f"the embedded Postgres did not start: {said} (see {log})")
+            if "shared memory" not in last_line or time.monotonic() > give_up:
+                raise ServerUnreachable(
+                    f"the embedded Postgres did not start: {last_line} (see {log})"
+                )
             time.sleep(RETRY_SECONDS)
 
     def _wait_until_ready(self) -> None:

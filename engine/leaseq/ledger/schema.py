@@ -79,13 +79,15 @@ async def migrate(conninfo: str, *, waiting: Callable[[str], None] | None = None
                         applied.append(f"{migration.version:04}_{migration.name}")
                     break
                 except psycopg.errors.LockNotAvailable:
-                    said = f"migration {migration.version} waits for a lock: {await _lockers(conn)}"
+                    message = (
+                        f"migration {migration.version} waits for a lock: {await _lockers(conn)}"
+                    )
                     if monotonic() > until:
                         raise ServerUnfit(
-                            f"{said}; end that transaction, then run `leaseq migrate` again"
+                            f"{message}; end that transaction, then run `leaseq migrate` again"
                         ) from None
                     if waiting is not None:
-                        waiting(said)
+                        waiting(message)
                     await asyncio.sleep(REST_SECONDS)
     return applied
 
@@ -172,9 +174,9 @@ async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tupl
     except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise unreachable(error) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        said = error.diag.message_primary
+        reason = error.diag.message_primary
         raise ServerUnfit(
-            f"Postgres says {said!r}: let this role use (and for `leaseq migrate` create) schema leaseq"
+            f"Postgres reports {reason!r}: let this role use (and for `leaseq migrate` create) schema leaseq"
         ) from error
 
 

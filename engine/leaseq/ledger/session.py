@@ -227,14 +227,14 @@ def unreachable(error: BaseException, *, refusal: str = "") -> ServerUnreachable
     the server that answers."""
     if refusal and isinstance(error, PoolTimeout):
         return ServerUnreachable(refusal)
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0]
     answered = (
         isinstance(error, psycopg.Error)
         and error.sqlstate is not None
         and not error.sqlstate.startswith(GOING)
     )
     return ServerUnreachable(
-        f"Postgres {'cannot do this now' if answered else 'does not answer'}: {said}"
+        f"Postgres {'cannot do this now' if answered else 'does not answer'}: {message}"
     )
 
 

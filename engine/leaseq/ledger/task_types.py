@@ -30,8 +30,13 @@ class TaskType(msgspec.Struct, frozen=True):
     @property
     def version(self) -> str:
         """The hash of everything that a deploy can change, in twelve hexadecimal digits."""
-        said = [self.queue, (self.shape or b"").decode(), self.max_attempts, self.timeout_seconds]
-        return sha256(msgspec.json.encode(said)).hexdigest()[:12]
+        content = [
+            self.queue,
+            (self.shape or b"").decode(),
+            self.max_attempts,
+            self.timeout_seconds,
+        ]
+        return sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
     @property
     def defaults(self) -> TypeDefaults:

@@ -30,7 +30,7 @@ from leaseq.dispatch.leases import WorkerLeases
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.failpoints import reach
-from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.locked_tasks import LockedTaskFinder
 from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
@@ -105,7 +105,7 @@ class WorkerRecovery:
         self._dispatcher = dispatcher
         self._leases = leases
         self._ownership = ownership
-        self._locked = LockedTasks(ledger, verb="recover")
+        self._locked_tasks = LockedTaskFinder(ledger, verb="recover")
         self._locked_workers: set[str] = set()  # that could not be closed
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
 
@@ -211,12 +211,14 @@ class WorkerRecovery:
     async def _find_locked(self, task_ids: Collection[str]) -> set[str]:
         """Which of these tasks are locked. A lock that is new may be gone in a moment, and is
         waited for."""
-        locked = await self._locked.find(task_ids)
+        locked = await self._locked_tasks.find(task_ids)
         until = monotonic() + LOCK_SECONDS
-        while monotonic() < until and not all(self._locked.knows(task_id) for task_id in locked):
+        while monotonic() < until and not all(
+            self._locked_tasks.knows(task_id) for task_id in locked
+        ):
             await asyncio.sleep(LOOK_SECONDS)
-            locked = await self._locked.find(locked)
-        await self._locked.report(task_ids, locked)
+            locked = await self._locked_tasks.find(locked)
+        await self._locked_tasks.report(task_ids, locked)
         return locked
 
     async def _held(self, death: Death) -> dict[str, Deliveries]:

@@ -96,7 +96,7 @@ def _fingerprint(request: Request, content: Any) -> bytes:
     """Hash the fields as the client gave them, without defaults: a new default does not turn a
     retry into another request."""
     options = request.options
-    said = [request.type, content, options.queue, options.priority, _whole(options.max_attempts)]
+    values = [request.type, content, options.queue, options.priority, _whole(options.max_attempts)]
     # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.
     numbers = [
         None if number is None else float(number)
@@ -105,7 +105,7 @@ def _fingerprint(request: Request, content: Any) -> bytes:
     moments = [
         None if moment is None else _utc(moment) for moment in (options.run_at, options.expires_at)
     ]
-    return fingerprint([*said, *numbers, *moments])
+    return fingerprint([*values, *numbers, *moments])
 
 
 def _whole(attempts: float | None) -> int | None:

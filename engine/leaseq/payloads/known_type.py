@@ -82,20 +82,20 @@ def stamp_in(headers: bytes | None) -> str | None:
 
 
 def _refuse(error: Exception, payload: bytes) -> NoReturn:
-    said = str(error)
-    if len(said) > 2 * MESSAGE_LIMIT:  # it may quote a value of a megabyte before the path
-        said = f"{said[:MESSAGE_LIMIT]}...{said[-MESSAGE_LIMIT:]}"
-    place = _PATH.search(said)
+    message = str(error)
+    if len(message) > 2 * MESSAGE_LIMIT:  # it may quote a value of a megabyte before the path
+        message = f"{message[:MESSAGE_LIMIT]}...{message[-MESSAGE_LIMIT:]}"
+    path = _PATH.search(message)
     if not isinstance(error, msgspec.ValidationError):
-        said = f"{type(error).__name__}: {said}"
-    said = _QUOTED.sub(r"\1\2", said)
-    if len(said) > MESSAGE_LIMIT:
-        said = said[:MESSAGE_LIMIT] + "..."
-    raise PayloadInvalid(said, pointer=_pointer(place[1] if place else "", payload)) from None
+        message = f"{type(error).__name__}: {message}"
+    message = _QUOTED.sub(r"\1\2", message)
+    if len(message) > MESSAGE_LIMIT:
+        message = message[:MESSAGE_LIMIT] + "..."
+    raise PayloadInvalid(message, pointer=_pointer(path[1] if path else "", payload)) from None
 
 
 def _pointer(path: str, payload: bytes) -> str:
-    """A JSON pointer (RFC 6901) to the place in a payload that a msgspec path names.
+    """A JSON pointer (RFC 6901) to the value in a payload that a msgspec path names.
 
     The path does not name the keys of a dict, so the pointer then leads to the dict.
     """

@@ -21,7 +21,7 @@ from functools import partial
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
-from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
+from leaseq.ledger.locked_tasks import LOCK_RECHECK_SECONDS, LockedTaskFinder
 from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.loop import Pauses, Retries, retry
@@ -43,7 +43,7 @@ class Settler:
         self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(
             self._write, batch_size=BATCH_SIZE, capacity=capacity
         )
-        self._locks = LockedTasks(ledger, verb="settle")
+        self._locked_tasks = LockedTaskFinder(ledger, verb="settle")
         self._locked_out: list[tuple[Settlement, Answer]] = []  # with locked rows
         self._writing_unlocked: asyncio.Task[None] | None = None
 
@@ -148,7 +148,9 @@ class Settler:
     async def _find_locked(self, batch: Sequence[Settlement]) -> set[str]:
         """The tasks of a batch whose rows are locked. Asks until Postgres answers."""
         task_ids = [settlement.claim.task_id for settlement in batch]
-        return await retry(partial(self._locks.among, task_ids), self._retries(len(batch)))
+        return await retry(
+            partial(self._locked_tasks.find_and_report, task_ids), self._retries(len(batch))
+        )
 
     def _retries(self, waiting: int) -> Retries:
         return Retries(
@@ -161,7 +163,7 @@ class Settler:
         wait for this."""
         try:
             while self._locked_out:
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(LOCK_RECHECK_SECONDS)
                 waiting = [settlement for settlement, _ in self._locked_out]
                 locked = await self._find_locked(waiting)
                 for settlement in waiting:

@@ -59,7 +59,7 @@ class QueueClaims:
                     claimed += await self._account(unclaimed, locked)
                     break
                 if is_careful:
-                    locked = await self._locked.tasks.among(
+                    locked = await self._locked.tasks.find_and_report(
                         [delivery.task_id for delivery in unclaimed]
                     )
                 reach("claim.sending")

@@ -20,7 +20,7 @@ from msgspec import Struct
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import MAX_HELD, Dispatcher
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.locked import AGAIN_SECONDS
+from leaseq.ledger.locked_tasks import LOCK_RECHECK_SECONDS
 from leaseq.loop import Pauses, Retries
 from leaseq.observability.telemetry import emit
 from leaseq.supervisor.protocol import FEW_QUEUES
@@ -157,7 +157,9 @@ class ListAudit:
         """Wait until the next look is due: after `seconds`, immediately when a release has failed,
         soon while rows are locked."""
         try:
-            async with asyncio.timeout(min(seconds, AGAIN_SECONDS) if self._locked else seconds):
+            async with asyncio.timeout(
+                min(seconds, LOCK_RECHECK_SECONDS) if self._locked else seconds
+            ):
                 await self._releaser.failed.wait()
         except TimeoutError:
             return

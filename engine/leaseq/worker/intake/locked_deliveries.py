@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.locked_tasks import LockedTaskFinder
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.worker.in_flight import InFlight, InFlightDelivery
 
@@ -25,7 +25,7 @@ class LockedDeliveries:
     """The deliveries of one worker that wait for a row."""
 
     def __init__(self, ledger: TaskLedger, in_flight: InFlight) -> None:
-        self.tasks = LockedTasks(ledger, verb="claim")
+        self.tasks = LockedTaskFinder(ledger, verb="claim")
         self._in_flight = in_flight
         self._deliveries: dict[str, InFlightDelivery] = {}
 
@@ -46,7 +46,7 @@ class LockedDeliveries:
         """Stop keeping the deliveries whose rows are free, and return their ids, by queue. Raises
         `ServerUnreachable`."""
         asked = [*self._deliveries]  # an intake adds others meanwhile
-        locked = await self.tasks.among(asked)
+        locked = await self.tasks.find_and_report(asked)
         freed: defaultdict[str, list[str]] = defaultdict(list)
         for task_id in [task_id for task_id in asked if task_id not in locked]:
             delivery = self._deliveries.pop(task_id)
