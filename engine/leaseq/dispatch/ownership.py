@@ -1,13 +1,13 @@
 """Check which ledger owns a prefix in Redis.
 
 Dispatch holds ids that only one ledger knows. A process that worked on the dispatch of another
-ledger would reap live workers, park ids that are wanted, and mix its deliveries with foreign ones.
+ledger would close live workers, park ids that are wanted, and mix its deliveries with foreign ones.
 So the identity of the ledger is stored in Redis, under the prefix. The first process that finds
 none sets it, and every process compares it with the identity of its own ledger.
 
 Invariants: the identity is compared when a connection is made, every few seconds, and before each
-action that destroys data which others may need (reaping, parking, reopening a lease). The path of a
-task has no command for it. While the prefix belongs to another ledger, every command fails as if
+action that destroys data which others may need (recovery, parking, reopening a lease). The path of
+a task has no command for it. While the prefix belongs to another ledger, every command fails as if
 Redis were away (`DispatchForeign`).
 
 Beside the identity, Redis holds the system identifier of the ledger's Postgres and its highest

@@ -87,7 +87,7 @@ def session_name(worker_id: str) -> str:
 
 
 class WorkerRecovery:
-    """Reaps one dead worker at a time."""
+    """Recovers one dead worker at a time."""
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ class DeadWorkers:
         try:
             watched, leases = await self._look()
             # The prefix was ours when the leases were read: workers of another ledger are not
-            # reaped here.
+            # recovered here.
             await self._ownership.check()
             self._until = self._clock() + PASS_SECONDS
             await self._finish(watched, leases)
@@ -185,7 +185,7 @@ class DeadWorkers:
         """Remove leases under names that the ledger has never had or has pruned, all together:
         there may be thousands of them.
 
-        One whose processing list holds something is reaped like a worker. Returns those that are
+        One whose processing list holds something is recovered like a worker. Returns those that are
         gone.
         """
         unknown = (
@@ -201,7 +201,7 @@ class DeadWorkers:
         return unknown - kept
 
     def _has_time(self) -> bool:
-        """Whether one more may be reaped in this pass. The first few always may, even if time is
+        """Whether one more may be recovered in this pass. The first few always may, even if time is
         used up."""
         self._count += 1
         return self._count <= FIRST or self._clock() < self._until

@@ -151,7 +151,7 @@ class MassFailureBrake:
         self._since: float | None = None
 
     def holds(self, *, lapsed: int, of: int, hosts: int) -> bool:
-        """Whether `lapsed` workers of `of` open ones, on so many hosts, may not be reaped yet."""
+        """Whether `lapsed` workers of `of` open ones, on so many hosts, may not be recovered yet."""
         if not is_mass_failure(lapsed=lapsed, of=of) or hosts < 2:
             self._since = None
             return False

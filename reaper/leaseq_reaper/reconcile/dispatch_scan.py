@@ -4,10 +4,11 @@ Each pass reads a few slices of the key space, round after round, so the number 
 matter to a pass. It finds
 - processing lists whose owner has no lease in dispatch and is closed or missing in the ledger
   (ghost lists): left by a blocked client that received one more id after its worker had been
-  reaped, or by a Redis that was restored from an older copy. An owner that is open in the ledger is
-  left alone: it reopens its lease, or goes stale and is reaped. The order makes it safe: lists are
-  read first, leases second, the ledger last; a worker that came up in between is open there;
-- leases of workers that are closed or missing in the ledger: the reaping is given those queues;
+  recovered, or by a Redis that was restored from an older copy. An owner that is open in the ledger
+  is left alone: it reopens its lease, or goes stale and is recovered. The order makes it safe:
+  lists are read first, leases second, the ledger last; a worker that came up in between is open
+  there;
+- leases of workers that are closed or missing in the ledger: the recovery is given those queues;
 - pause flags of queues that are not paused in the ledger: they are removed;
 - backlogs whose queue the refill does not know, because the process that began them died too early.
 """
@@ -30,7 +31,7 @@ from leaseq_reaper.reconcile.pause_flags import PauseFlags
 SLICE = 2000
 SLICES = 5
 ROUND_SECONDS = 20.0
-# A slice that reaps for longer than this leaves the rest to the next round.
+# A slice that recovers workers for longer than this leaves the rest to the next round.
 REAP_SECONDS = 0.5
 
 

@@ -9,8 +9,8 @@ The races with live workers and pushers, and why each is harmless:
   in the second read of the ledger, and it is dropped.
 * An id moves from a ready list to a processing list while we read. Ready lists are read first and
   processing lists (of the workers that are registered *then*) after them, so it is seen in one of
-  them. The way back (released, reaped: to the head of a lane) can escape both reads; then the task
-  is delivered twice.
+  them. The way back (released, recovered: to the head of a lane) can escape both reads; then the
+  task is delivered twice.
 * A push is on its way (committed, not yet in Redis): only a task that has waited for
   `quiet_seconds` is a candidate; if the push takes longer, the task is delivered twice. The same
   happens when two reapers find the same task.
@@ -258,8 +258,8 @@ class Stranded:
     async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
         missing = task_ids - await self._lists.waiting(queue, among=task_ids)
         if missing:
-            # Owners that are closed already count too: their lists are brought back by the reaping
-            # that is about to finish.
+            # Owners that are closed already count too: their lists are brought back by the
+            # recovery that is about to finish.
             owners = [view.worker_id for view in await self._leases.list_leases(queue)]
             missing -= await self._lists.processing(queue, owners, among=missing)
         return missing
