@@ -76,12 +76,11 @@ class Submitter:
     ) -> list[Submission]:
         """One try; returns those whose key vanished between the insert and the look."""
         leaders, followers = _split(batch)
-        rest = [*followers]
         created = await self._insert(leaders, answers, conn, haste=haste)
         answers |= {
             task_id: submitted for task_id, submitted in created.items() if submitted is not None
         }
-        rest += [s for s in leaders if s.task_id not in answers]
+        rest = followers + [s for s in leaders if s.task_id not in answers]
         if not rest:
             return []
         keyless = [s for s in rest if s.idempotency_key is None]
@@ -89,20 +88,26 @@ class Submitter:
             await self._find_again(keyless, answers)
             await self._confirm(keyless, answers, conn)
         keyed = [(s, (s.tenant, s.idempotency_key)) for s in rest if s.idempotency_key is not None]
-        found = await self._ledger.find_keys(list({(t, k) for _, (t, k) in keyed}), conn=conn)
-        for submission, key in keyed:
-            if key in found:
-                answers[submission.task_id] = _judge(
-                    submission, found[key].fingerprint, found[key].submitted
-                )
-        if any(key.on_standbys for key in found.values()):
-            await self._confirm(
-                [submission for submission, key in keyed if key in found], answers, conn
-            )
+        if keyed:
+            await self._answer_keyed(keyed, answers, conn)
+        return [s for s in rest if s.task_id not in answers]
+
+    async def _answer_keyed(
+        self,
+        keyed: list[tuple[Submission, tuple[str, str]]],
+        answers: dict[str, Answer],
+        conn: Connection | None,
+    ) -> None:
+        """Answer submissions with the tasks that their keys stand for, and delete expired keys."""
+        found = await self._ledger.find_keys(list({key for _, key in keyed}), conn=conn)
+        known = [(submission, found[key]) for submission, key in keyed if key in found]
+        for submission, taken in known:
+            answers[submission.task_id] = _judge(submission, taken.fingerprint, taken.submitted)
+        if any(taken.on_standbys for taken in found.values()):
+            await self._confirm([submission for submission, _ in known], answers, conn)
         gone = sorted({key for _, key in keyed if key not in found})
         if gone:
             await self._ledger.expire_keys(gone, conn=conn)
-        return [s for s in rest if s.task_id not in answers]
 
     async def write_hastily(self, batch: Sequence[Submission]) -> list[Answer]:
         """The same for a batch of many callers, who must not wait for the key of one. Such a key is
