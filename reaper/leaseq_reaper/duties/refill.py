@@ -234,17 +234,10 @@ class Refill:
         another reaper works on it."""
         text, in_lane = self._known.pop((full.queue, full.lane), (b"", set[str]()))
         is_known = text == seen.text
-        if seen.until is None:
-            boundary = await self._backlogs.find_boundary(
-                full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room
-            )
-            announced = seen.announce(boundary or LAST_ID)
-            if not await self._dispatcher.refill(
-                full.queue, [], lane=full.lane, seen=seen, left=announced
-            ):
-                return None
-            reach("refill.announced")
-            seen = announced
+        announced = seen if seen.until is not None else await self._announce(full, seen, room=room)
+        if announced is None:
+            return None
+        seen = announced
         end = seen.until or LAST_ID
         # One more than was measured, to see whether that was all: another reaper may have announced
         # more.
@@ -264,6 +257,19 @@ class Refill:
                 {task_id for task_id in in_lane if task_id >= after.cursor},
             )
         return after
+
+    async def _announce(self, full: FullLane, seen: Backlog, *, room: int) -> Backlog | None:
+        """Measure a range and announce it. None if another reaper works on the backlog."""
+        boundary = await self._backlogs.find_boundary(
+            full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room
+        )
+        announced = seen.announce(boundary or LAST_ID)
+        if not await self._dispatcher.refill(
+            full.queue, [], lane=full.lane, seen=seen, left=announced
+        ):
+            return None
+        reach("refill.announced")
+        return announced
 
     async def _push(
         self, full: FullLane, missing: list[str], *, seen: Backlog, next_backlog: Backlog | None

@@ -32,7 +32,7 @@ SLICE = 2000
 SLICES = 5
 ROUND_SECONDS = 20.0
 # A slice that recovers workers for longer than this leaves the rest to the next round.
-REAP_SECONDS = 0.5
+RECOVERY_SECONDS = 0.5
 
 
 class DispatchScan:
@@ -109,7 +109,7 @@ class DispatchScan:
         if ghosts:
             await self._stores.ownership.check()  # the lists that were read were ours
 
-        until = self._clock() + REAP_SECONDS
+        until = self._clock() + RECOVERY_SECONDS
 
         async def recover(owner: str) -> None:
             if self._clock() >= until:
