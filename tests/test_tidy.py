@@ -159,6 +159,23 @@ def test_the_rule_finds_what_breaks_it(rule: Rule, codes: list[str]) -> None:
         )
 
 
+def test_allowed_lengths_are_exact_and_over_the_limit() -> None:
+    """So that a number shrinks with its file, and an entry goes with it."""
+    lengths = {module.name: len(module.text.splitlines()) for module in written()}
+    in_functions: dict[str, int] = {}
+    for module in written():
+        for function in functions(module):
+            lines = (function.end_lineno or 0) - function.lineno + 1
+            name = f"{module.name} {function.name}"
+            in_functions[name] = max(lines, in_functions.get(name, 0))
+
+    assert {name: lengths.get(name) for name in rules.LONGER} == rules.LONGER
+    found = {name: in_functions.get(name) for name in rules.LONGER_FUNCTIONS}
+    assert found == rules.LONGER_FUNCTIONS
+    assert min(rules.LONGER.values()) > rules.SOURCE_LINES
+    assert min(rules.LONGER_FUNCTIONS.values()) > rules.FUNCTION_LINES
+
+
 class ParsesAtItsEnd:
     """The behaviour of Python 3.11 when it logs a task whose exception was never retrieved."""
 

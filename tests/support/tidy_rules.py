@@ -1,8 +1,8 @@
 """Rules that can be checked on a single Python file.
 
 Each rule takes a module and yields complaints. Checks that ruff, mypy and import-linter (`make
-check`) can make are left to them. There are no exception lists for sizes: a file that has outgrown
-its limit wants a second room.
+check`) can make are left to them. `LONGER` and `LONGER_FUNCTIONS` list the files and functions that
+are over the limit, with their exact lengths: the numbers may only shrink.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
 LONGER = {
     "api/leaseq_api/http_server/connection.py": 432,
     "api/leaseq_api/problems.py": 431,
-    "engine/leaseq/dispatch/reads.lists.py": 481,
     "engine/leaseq/worker/attempt/attempt.py": 445,
     "tests/chaos/test_checkers_forged.py": 542,
-    "tests/ledger/test_races.py": 532,
+    "tests/ledger/test_races.py": 531,
     "tests/reaper/test_reconcile.py": 537,
-    "tests/support/servers.py": 556,
-    "tests/test_roles.py": 582,
+    "tests/support/servers.py": 552,
+    "tests/test_roles.py": 581,
     "tests/worker/test_loans.py": 536,
 }
 LONGER_FUNCTIONS = {
