@@ -80,12 +80,13 @@ async def test_lists_that_take_long_delay_no_submission(
     await api.submitted()
     monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW)
     async with listing(api, "/api/tasks") as statuses:
-        took = list[float]()
+        took, ready = list[float](), list[int]()
         while len(statuses) < 2 * lists.SHARE or len(took) < LEAST_SUBMISSIONS:
             took.append(await submission(api))
-            ready = await api.client.get("/health/ready")
-            assert ready.status_code == 200
-        assert median(took) < SLOW_SECONDS * pace.slowness, "each would wait for lists, not one"
+            ready.append((await api.client.get("/health/ready")).status_code)
+        # One answer may be slow on a busy machine. If they waited for lists, each would be.
+        assert median(took) < SLOW_SECONDS * pace.slowness
+        assert ready.count(200) > len(ready) / 2
         await until(lambda: {200, 503} <= set(statuses), seconds=30 * pace.slowness)
 
 
