@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from msgspec import Struct
@@ -87,13 +86,13 @@ class Engine:
         Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`,
         `ServerUnreachable`.
         """
-        submitted = None
-        if submission.idempotency_key is None or not self._held_keys.knows(submission):
-            # An open transaction that holds the key is not waited for by the batch.
-            with suppress(KeyHeld):
-                submitted = await self._gatherer.add(submission)
-        if submitted is None:
+        if submission.idempotency_key is not None and self._held_keys.knows(submission):
             submitted = await self._held_keys.submit(submission)
+        else:
+            try:
+                submitted = await self._gatherer.add(submission)
+            except KeyHeld:  # by an open transaction, which the batch did not wait for
+                submitted = await self._held_keys.submit(submission)
         reach("submit.committed")
         self._deliver([(submission, submitted)])
         return submitted
