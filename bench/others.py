@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import median
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +14,8 @@ from msgspec import Struct
 from bench.figures import Figure
 from bench.goals import Goal
 from bench.paper import number, table_head, table_row
+from bench.peers.outcomes import RECOVERY_COLUMNS, Recovery, recovery_cells
+from bench.peers.ratios import ratio_lines
 
 OURS = "leaseq"
 CRASH = "crash"
@@ -27,23 +28,16 @@ TABLES = {
         "two workers": "drain, 2 workers",
         "end to end: submitted": "end to end: submitted",
         "done": "end to end: done",
+        "done, eight submitters": "end to end, 8 submitters: done",
     },
     "Idle latency in milliseconds, and CPU of a drain by one worker in microseconds per task": {
         "latency p50": "idle latency p50",
         "latency p99": "idle latency p99",
         "CPU of workers": "drain, 1 worker: CPU of workers",
         "CPU of servers": "drain, 1 worker: CPU of servers",
+        "CPU of all": "drain, 1 worker: CPU of all",
     },
 }
-CRASH_COLUMNS = (
-    "not done",
-    "done twice",
-    "orphans",
-    "never rerun",
-    "rerun after s, median",
-    "most",
-    "all done after s",
-)
 
 
 class Contender(Struct, frozen=True):
@@ -56,17 +50,6 @@ class Contender(Struct, frozen=True):
     bulk: str = ""
 
 
-class Recovery(Struct, frozen=True):
-    """How it fared under kills."""
-
-    lost: int
-    doubled: int
-    orphans: int
-    never_rerun: int
-    rerun_seconds: list[float]
-    done_seconds: float | None = None
-
-
 class Others(Struct, frozen=True, kw_only=True):
     """One comparison. `figures` by contender, `crashes` by settings (default, reliable) and
     contender, `failed` with reasons."""
@@ -75,7 +58,7 @@ class Others(Struct, frozen=True, kw_only=True):
     contenders: list[Contender]
     figures: dict[str, list[Figure]]
     packages: dict[str, list[str]] = {}
-    crashes: dict[str, dict[str, Recovery]] = {}
+    crashes: dict[str, dict[str, list[Recovery]]] = {}
     failed: dict[str, str] = {}
 
     def column(self, name: str) -> dict[str, Figure]:
@@ -110,16 +93,19 @@ def _best_recovery(others: Others) -> tuple[float, str] | None:
     """The slowest rerun, in milliseconds, of who is fastest among those that lost nothing, by
     whichever settings."""
     found = {
-        f"{who} ({settings} settings)": max(recovery.rerun_seconds) * 1e3
+        f"{who} ({settings} settings)": max(seconds) * 1e3
         for settings, recoveries in others.crashes.items()
-        for who, recovery in recoveries.items()
-        if who != OURS and recovery.rerun_seconds and not recovery.lost and not recovery.never_rerun
+        for who, runs in recoveries.items()
+        if who != OURS
+        and (seconds := [second for run in runs for second in run.rerun_seconds])
+        and not any(run.lost or run.never_rerun for run in runs)
     }
     return min(((value, who) for who, value in found.items()), default=None)
 
 
 def tables(others: Others) -> Iterator[str]:
     """Everything of a comparison, in Markdown."""
+    yield from ratio_lines(others.figures)
     for title, columns in TABLES.items():
         yield from ("", f"### {title}", "", *table_head("contender", *columns))
         for who in others.figures:
@@ -132,9 +118,9 @@ def tables(others: Others) -> Iterator[str]:
                 "",
                 f"### Workers killed, {settings} settings",
                 "",
-                *table_head("contender", *CRASH_COLUMNS),
+                *table_head("contender", *RECOVERY_COLUMNS),
             )
-            yield from (table_row(who, *_recovery(found)) for who, found in recoveries.items())
+            yield from (table_row(who, *recovery_cells(runs)) for who, runs in recoveries.items())
     yield from ("", "### Settings", "")
     yield from table_head(
         "contender", "versions", "settings", "most reliable settings", "bulk call", numbers=range(0)
@@ -170,10 +156,3 @@ def _cell(figure: Figure | None) -> str:
         if least == most
         else f"{number(figure.median)} ({number(least)} to {number(most)})"
     )
-
-
-def _recovery(found: Recovery) -> list[str]:
-    seconds = found.rerun_seconds
-    times = (median(seconds) if seconds else None, max(seconds, default=None), found.done_seconds)
-    counts = (found.lost, found.doubled, found.orphans, found.never_rerun)
-    return [*map(str, counts), *("-" if time is None else f"{time:.1f}" for time in times)]

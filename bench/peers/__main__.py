@@ -65,7 +65,7 @@ def setup(peers: tuple[str, ...], python: str) -> None:
 @click.option(
     "--runs",
     type=click.IntRange(1, 50),
-    help="How often each is played (3); the crash comparison once.",
+    help="How often each is played (3); the crash comparison three times.",
 )
 @click.option(
     "--at-once",

@@ -2,7 +2,7 @@
 
 Two workers, two tasks at a time in each (or what the contender can), sleeping tasks. Every few
 seconds one of the workers is killed with all its children, as when its container dies, and a new
-one starts immediately. Which one is chance, the same for all.
+one starts immediately. Which one is chance, the same for all contenders and another in each run.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ POLL_SECONDS = 0.25
 SEED = 1
 
 
-async def crash(contender: Contender, scope: Scope, *, reliable: bool) -> Recovery:
-    """One play, with the default or the most reliable settings."""
+async def crash(
+    contender: Contender, scope: Scope, *, reliable: bool, seed: int = SEED
+) -> Recovery:
+    """One play, with the default or the most reliable settings. `seed`: of the choice of
+    victims."""
     async with set_up(contender, slots=contender.crash_slots, reliable=reliable) as ground:
         await ground.submit("fill", scope.crash_tasks, task="nap")
         ground.start_companion()
         for place in range(WORKERS):
             ground.start_worker(place)
         await ground.until(1, seconds=READY_SECONDS)
-        kills = await _kill_some(ground, scope)
+        kills = await _kill_some(ground, scope, random.Random(seed))
         await _watch(ground, scope)
         return outcomes.judge(ground.effects(), kills, count=scope.crash_tasks)
 
 
-async def _kill_some(ground: Ground, scope: Scope) -> list[Kill]:
-    chance = random.Random(SEED)
+async def _kill_some(ground: Ground, scope: Scope, chance: random.Random) -> list[Kill]:
     kills = []
     for _ in range(scope.kills):
         await asyncio.sleep(scope.kill_every_seconds)

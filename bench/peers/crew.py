@@ -1,7 +1,7 @@
 """The worker processes of a contender: start, CPU time, and kill.
 
 Each is started in a separate session, and a kill takes a whole worker: the process, its
-descendants, and all other processes is in its session (a child whose parent has already gone).
+descendants, and all other processes in its session (a child whose parent has already gone).
 Invariant: only processes that were started here are ever signalled.
 """
 
@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,14 +55,13 @@ class Crew:
     def any_alive(self) -> bool:
         return any(self.alive(place) for place in self._workers)
 
-    def cpu_seconds(self) -> float:
-        """User and system time of all, with what runs beside the workers."""
-        running = (
-            process
-            for process in (*self._workers.values(), *self._companions)
-            if process.poll() is None
-        )
-        return sum(cpu_seconds(process.pid) for process in running)
+    def cpu_seconds(self) -> dict[str, float]:
+        """User and system time of the workers, and of the processes beside them if there are
+        any."""
+        used = {"workers alone": _cpu_seconds(self._workers.values())}
+        if self._companions:
+            used["reaper"] = _cpu_seconds(self._companions)
+        return used
 
     def kill(self, place: int) -> Kill:
         """SIGKILL to one worker and everything of it, as when its container is lost. Its place is
@@ -97,6 +96,10 @@ class Crew:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+
+def _cpu_seconds(processes: Iterable[subprocess.Popen[bytes]]) -> float:
+    return sum(cpu_seconds(process.pid) for process in processes if process.poll() is None)
 
 
 def _kill(root: subprocess.Popen[bytes]) -> Kill:

@@ -144,6 +144,7 @@ async def set_up(
         env = _environment(contender, urls, reliable=reliable)
         env |= {
             "BENCH_EFFECTS": str(effects),
+            "BENCH_READY": str(directory / "ready"),
             "BENCH_SLOTS": str(slots),
             "LEASEQ_DATA_DIR": str(directory),
         }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from bench.cost import MICROSECONDS, cpu_seconds
+from bench.cost import MICROSECONDS, cpu_seconds, machine_seconds
 from bench.figures import Reading, percentile
 from bench.peers import outcomes
 from bench.peers.contenders import Contender
-from bench.peers.ground import Ground, set_up
+from bench.peers.ground import Ground, Submitted, set_up
 from bench.peers.scope import Scope
+from bench.processes import BenchFailed
 
 Play = Callable[[Contender, Scope], Awaitable[list[Reading]]]
 
@@ -53,14 +55,13 @@ async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Rea
         await _all_done(ground, count)
         ended, after = ground.count(), _used(ground)
         effects = ground.effects()
-    measured = max(ended - began, 1)
-    costs = zip(("workers", "servers"), before, after, strict=True)
+    each = MICROSECONDS / max(ended - began, 1)
     return [
         Reading(name, "tasks/s", outcomes.rate(effects)),
         Reading(f"{name}, middle 80 %", "tasks/s", outcomes.middle_rate(effects)),
         *(
-            Reading(f"{name}: CPU of {of}", "us/task", (b - a) / measured * MICROSECONDS)
-            for of, a, b in costs
+            Reading(f"{name}: CPU of {of}", "us/task", (after[of] - before[of]) * each)
+            for of in after
         ),
         Reading(f"{name}: done twice", "tasks", outcomes.doubled(effects)),
     ]
@@ -79,18 +80,38 @@ async def latency(contender: Contender, scope: Scope) -> list[Reading]:
     ]
 
 
-async def end_to_end(contender: Contender, scope: Scope) -> list[Reading]:
-    """One process submits one by one while one worker runs. Done: within the same seconds."""
+async def end_to_end(contender: Contender, scope: Scope, *, submitters: int = 1) -> list[Reading]:
+    """Each of these processes submits one by one while one worker runs. Submitted and done: within
+    the seconds in which all of them submit."""
+    name = "end to end" + (f", {submitters} submitters" if submitters > 1 else "")
     async with _ready(contender) as ground:
-        flood = await ground.submit("flood", FLOOD_TASKS, seconds=scope.flood_seconds)
-        finished = outcomes.within(
-            ground.effects(), began_ns=flood.began_ns, ended_ns=flood.ended_ns
-        )
-    seconds = (flood.ended_ns - flood.began_ns) * outcomes.SECONDS
+        async with asyncio.TaskGroup() as group:
+            flooding = [
+                group.create_task(_flood(ground, scope, place, of=submitters))
+                for place in range(submitters)
+            ]
+        effects = ground.effects()
+    floods = [task.result() for task in flooding]
+    began_ns = max(flood.began_ns for flood in floods)
+    ended_ns = min(flood.ended_ns for flood in floods)
+    seconds = (ended_ns - began_ns) * outcomes.SECONDS
+    if seconds < scope.flood_seconds / 2:
+        raise BenchFailed(f"{submitters} submitters were together for {max(seconds, 0):.1f} s")
+    finished = outcomes.within(effects, began_ns=began_ns, ended_ns=ended_ns)
     return [
-        Reading("end to end: submitted", "tasks/s", flood.rate),
-        Reading("end to end: done", "tasks/s", finished / seconds),
+        Reading(f"{name}: submitted", "tasks/s", sum(flood.rate for flood in floods)),
+        Reading(f"{name}: done", "tasks/s", finished / seconds),
     ]
+
+
+async def _flood(ground: Ground, scope: Scope, place: int, *, of: int) -> Submitted:
+    return await ground.submit(
+        "flood",
+        FLOOD_TASKS,
+        first=place * FLOOD_TASKS,
+        seconds=scope.flood_seconds,
+        together=of,
+    )
 
 
 @asynccontextmanager
@@ -116,9 +137,15 @@ async def _all_done(ground: Ground, count: int) -> None:
         wanted = ground.count() + 1
 
 
-def _used(ground: Ground) -> tuple[float, float]:
-    """CPU seconds of the workers and of the servers so far."""
-    return ground.crew.cpu_seconds(), sum(cpu_seconds(pid) for pid in ground.servers.values())
+def _used(ground: Ground) -> dict[str, float]:
+    """CPU seconds so far of the workers (with what runs beside them), of the servers, of all of
+    these, of each kind of process, and of all other work of the machine."""
+    crew = ground.crew.cpu_seconds()
+    servers = {name: cpu_seconds(pid) for name, pid in ground.servers.items()}
+    workers, stores = sum(crew.values()), sum(servers.values())
+    totals = {"workers": workers, "servers": stores, "all": workers + stores}
+    other = machine_seconds() - totals["all"]
+    return {**totals, **crew, **servers, "other processes": other}
 
 
 MEASURES: dict[str, Play] = {
@@ -127,4 +154,5 @@ MEASURES: dict[str, Play] = {
     "drain-2": partial(drain, workers=2),
     "latency": latency,
     "e2e": end_to_end,
+    "e2e-8": partial(end_to_end, submitters=8),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 from msgspec import Struct
 
@@ -30,6 +31,38 @@ class Recovery(Struct, frozen=True):
     never_rerun: int
     rerun_seconds: list[float]
     done_seconds: float | None
+
+
+RECOVERY_COLUMNS = (
+    "not done",
+    "done twice",
+    "orphans",
+    "never rerun",
+    "rerun after s, median",
+    "most",
+    "all done after the last kill, s",
+)
+
+
+def recovery_cells(runs: Sequence[Recovery]) -> list[str]:
+    """The cells of RECOVERY_COLUMNS for several plays. Counts and the last column: the median, and
+    the least and the most where they differ; the seconds of reruns: of all plays together."""
+    counts = [
+        spread([getattr(run, name) for run in runs], "{:.0f}")
+        for name in ("lost", "doubled", "orphans", "never_rerun")
+    ]
+    reruns = [seconds for run in runs for seconds in run.rerun_seconds]
+    times = [f"{median(reruns):.1f}", f"{max(reruns):.1f}"] if reruns else ["-", "-"]
+    done = [run.done_seconds for run in runs if run.done_seconds is not None]
+    ends = spread(done, "{:.1f}") if len(done) == len(runs) else "-"
+    return [*counts, *times, ends]
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median of these in a form of `str.format`, with the least and the most where they
+    differ."""
+    middle, least, most = (form.format(f(values)) for f in (median, min, max))
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def rate(effects: Sequence[Effect]) -> float:

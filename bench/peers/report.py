@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 import msgspec
 from msgspec import Struct
 
 from bench.figures import Figure
-from bench.paper import new_file
+from bench.paper import new_file, number
 from bench.peers.contenders import Contender
-from bench.peers.outcomes import Recovery
+from bench.peers.outcomes import RECOVERY_COLUMNS, Recovery, recovery_cells
+from bench.peers.ratios import ratio_lines
 from bench.peers.scope import Scope
 
 # Column, and the figure that stands in it.
@@ -24,19 +24,13 @@ COLUMNS = {
     "middle 80 % /s": "drain, 2 workers, middle 80 %",
     "e2e submitted /s": "end to end: submitted",
     "e2e done /s": "end to end: done",
+    "8 submitters, done /s": "end to end, 8 submitters: done",
     "idle p50 ms": "idle latency p50",
     "idle p99 ms": "idle latency p99",
     "CPU us/task, workers": "drain, 1 worker: CPU of workers",
     "servers": "drain, 1 worker: CPU of servers",
+    "all, 2 workers": "drain, 2 workers: CPU of all",
 }
-CRASH_COLUMNS = (
-    "done twice",
-    "orphans",
-    "never rerun",
-    "rerun after s, median",
-    "max",
-    "all done after the last kill s",
-)
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -48,7 +42,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     contenders: list[Contender]
     packages: dict[str, list[str]]
     figures: dict[str, list[Figure]]
-    crashes: dict[str, dict[str, Recovery]]
+    crashes: dict[str, dict[str, list[Recovery]]]
     failed: dict[str, str]
 
 
@@ -62,12 +56,13 @@ def keep(comparison: Comparison, directory: Path) -> Path:
 
 def as_markdown(comparison: Comparison) -> str:
     """Tables, settings, machine, and what failed."""
-    lines = [*_figures(comparison)]
+    lines = [*_figures(comparison), *ratio_lines(comparison.figures)]
     for settings, recoveries in comparison.crashes.items():
         if not recoveries:
             continue
-        never = f"not done within {comparison.scope.patience_seconds:.0f} s"
-        lines += ["", f"Crash recovery, {settings} settings:", "", *_crashes(recoveries, never)]
+        patience = f"{comparison.scope.patience_seconds:.0f} s"
+        title = f"Crash recovery, {settings} settings (not done: within {patience}):"
+        lines += ["", title, "", *_crashes(recoveries)]
     lines += [
         "",
         "| contender | versions | settings | most reliable settings | bulk call |",
@@ -112,19 +107,10 @@ def _figures(comparison: Comparison) -> Iterator[str]:
             yield f"\n{contender} did {twice:.0f} tasks twice without any disturbance."
 
 
-def _crashes(recoveries: Mapping[str, Recovery], never: str) -> Iterator[str]:
-    yield from _head("contender", never, *CRASH_COLUMNS)
-    for contender, found in recoveries.items():
-        seconds = found.rerun_seconds
-        counts = (
-            str(number) for number in (found.lost, found.doubled, found.orphans, found.never_rerun)
-        )
-        times = (
-            median(seconds) if seconds else None,
-            max(seconds, default=None),
-            found.done_seconds,
-        )
-        yield _row(contender, *counts, *("-" if time is None else f"{time:.1f}" for time in times))
+def _crashes(recoveries: Mapping[str, Sequence[Recovery]]) -> Iterator[str]:
+    yield from _head("contender", *RECOVERY_COLUMNS)
+    for contender, runs in recoveries.items():
+        yield _row(contender, *recovery_cells(runs))
 
 
 def _cell(figure: Figure | None) -> str:
@@ -133,13 +119,9 @@ def _cell(figure: Figure | None) -> str:
     spread = (
         ""
         if len(figure.values) == 1
-        else f" ({_number(figure.spread[0])} to {_number(figure.spread[1])})"
+        else f" ({number(figure.spread[0])} to {number(figure.spread[1])})"
     )
-    return f"{_number(figure.median)}{spread}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{number(figure.median)}{spread}"
 
 
 def _head(first: str, *others: str) -> Sequence[str]:

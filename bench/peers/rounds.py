@@ -1,13 +1,19 @@
-"""The order of measurements: round by round, so that noise hits all alike.
+"""The order of measurements: contenders take turns at each measure.
 
-The crash comparison comes last and several at a time: its tasks sleep, and it measures seconds.
+Noise that lasts for minutes so reaches all contenders alike, and the values of one round are pairs.
+Every other round has the contenders in reverse order. The crash comparison comes last and several
+at a time: its tasks sleep, and it measures seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Sequence
+from time import monotonic
 from typing import TypeVar
+
+import psutil
 
 from bench.__main__ import console
 from bench.figures import Reading, combine
@@ -31,7 +37,7 @@ class Rounds:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.readings: dict[str, list[list[Reading]]] = {}
-        self.crashes: dict[tuple[str, str], Recovery] = {}
+        self.crashes: dict[tuple[str, str], list[Recovery]] = {}
         self.failed: dict[str, str] = {}
 
     async def play(self, contender: Contender, measure: str) -> None:
@@ -46,15 +52,17 @@ class Rounds:
                 markup=False,
             )
 
-    async def crash(self, contender: Contender, measure: str, turn: asyncio.Semaphore) -> None:
+    async def crash(
+        self, contender: Contender, measure: str, turn: asyncio.Semaphore, *, seed: int
+    ) -> None:
         """The crash comparison of one contender, once."""
         async with turn:
             name = f"{contender.name} {measure}"
             found = await self.attempt(
-                name, crash(contender, self.scope, reliable=measure == "crash-reliable")
+                name, crash(contender, self.scope, reliable=measure == "crash-reliable", seed=seed)
             )
         if found is not None:
-            self.crashes[measure, contender.name] = found
+            self.crashes.setdefault((measure, contender.name), []).append(found)
             console.print(
                 f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False
             )
@@ -81,17 +89,31 @@ async def compare(
             rounds.failed[contender.name] = (
                 f"not installed; `python -m bench.peers setup {contender.name}` says why"
             )
-    for _ in range(scope.runs):
-        for contender in installed:
-            for measure in (measure for measure in MEASURES if measure in measures):
+    stolen = psutil.cpu_times().steal
+    began = monotonic()
+    for number in range(scope.runs):
+        for measure in (measure for measure in MEASURES if measure in measures):
+            for contender in installed[:: -1 if number % 2 else 1]:
                 await rounds.play(contender, measure)
+    machine |= _load(psutil.cpu_times().steal - stolen, monotonic() - began)
     turn = asyncio.Semaphore(at_once)
     async with asyncio.TaskGroup() as group:
-        for measure in (measure for measure in CRASHES if measure in measures):
-            for contender in installed:
-                if measure == "crash-default" or contender.reliable:
-                    group.create_task(rounds.crash(contender, measure, turn))
+        for seed in range(1, scope.crash_runs + 1):
+            for measure in (measure for measure in CRASHES if measure in measures):
+                for contender in installed:
+                    if measure == "crash-default" or contender.reliable:
+                        group.create_task(rounds.crash(contender, measure, turn, seed=seed))
     return _comparison(contenders, rounds, machine)
+
+
+def _load(stolen_seconds: float, seconds: float) -> dict[str, str]:
+    """The load of the machine, and the share of its processors that the host took."""
+    share = stolen_seconds / max(seconds * (os.cpu_count() or 1), 1e-9)
+    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
+    return {
+        "load after the rates (1, 5, 15 min)": load,
+        "processor time taken by the host meanwhile": f"{share:.1%} (steal)",
+    }
 
 
 def _comparison(

@@ -12,6 +12,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     flood of end to end."""
 
     runs: int = 3
+    crash_runs: int = 3
     share: float = 1.0
     flood_seconds: float = 10.0
     crash_tasks: int = 200
@@ -29,6 +30,7 @@ class Scope(Struct, frozen=True, kw_only=True):
 
 QUICK = Scope(
     runs=1,
+    crash_runs=1,
     share=0.02,
     flood_seconds=2.0,
     crash_tasks=40,

@@ -13,7 +13,8 @@ from bench.peers.contenders import CONTENDERS
 from bench.peers.crash import crash
 from bench.peers.crew import Crew
 from bench.peers.environments import Environment
-from bench.peers.measures import drain, end_to_end
+from bench.peers.measures import MEASURES
+from bench.peers.ratios import RATIOS
 from bench.peers.scope import Scope
 
 # A child in another process group, as RQ's are.
@@ -42,21 +43,23 @@ async def test_leaseq_drains_survives_kills_and_keeps_up() -> None:
     (leaseq,) = [contender for contender in CONTENDERS if contender.name == "leaseq"]
     scope = Scope(
         share=0.001,
-        flood_seconds=0.5,
+        flood_seconds=2.0,
         crash_tasks=12,
         kills=1,
         kill_every_seconds=0.7,
         watch_seconds=0.1,
     )
-    figures, flood, recovery = await asyncio.gather(
-        drain(leaseq, scope, workers=1),
-        end_to_end(leaseq, scope),
-        crash(leaseq, scope, reliable=True),
-    )
-    found = {reading.name: reading.value for reading in figures + flood}
+    async with asyncio.TaskGroup() as group:
+        killed = group.create_task(crash(leaseq, scope, reliable=True))
+        figures = await asyncio.gather(*(play(leaseq, scope) for play in MEASURES.values()))
+    recovery = killed.result()
+    found = {reading.name: reading.value for readings in figures for reading in readings}
+    assert {ratio.figure for ratio in RATIOS} <= {*found}
+    assert found["drain, 1 worker: CPU of all"] >= found["drain, 1 worker: CPU of workers"]
     assert found["drain, 1 worker"] > 0
     assert found["drain, 1 worker: done twice"] == 0
     assert 0 < found["end to end: done"] <= found["end to end: submitted"]
+    assert found["end to end, 8 submitters: done"] > 0
     assert (recovery.lost, recovery.never_rerun) == (0, 0)
 
 

@@ -82,7 +82,7 @@ def test_comparison_shows_settings_versions_and_failures(
     report: Report, comparison: Others
 ) -> None:
     text = as_document(report, comparison)
-    assert "\n| fast | - | - | 9,000 (8,500 to 9,500) | - | - | - |\n" in text
+    assert "\n| fast | - | - | 9,000 (8,500 to 9,500) | - | - | - | - |\n" in text
     assert "\n| fast | 3 | 0 | 8 | 3 | 0.5 | 0.5 | - |\n" in text
     assert "\n| fast | fast==1.2.3 | batches of 100 | none documented | none |\n" in text
     assert "\n- FAILED: gone: it does not install\n" in text

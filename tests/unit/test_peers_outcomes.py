@@ -15,6 +15,7 @@ from bench.peers import outcomes
 from bench.peers.contenders import CONTENDERS
 from bench.peers.crew import Kill
 from bench.peers.outcomes import Recovery
+from bench.peers.ratios import ratio_lines
 from bench.peers.report import Comparison, as_markdown, keep
 from bench.peers.scope import Scope
 from bench.peers.sides import effects, script
@@ -173,13 +174,54 @@ async def test_a_script_submits_each_order_once(
     # A flood does not submit tasks for which it has no time; here it ends for lack of ids.
     seconds = 60.0 if mode == "flood" else 0.0
     await script.submit(
-        client, Namespace(task="noop", mode=mode, first=100, count=7, seconds=seconds)
+        client,
+        Namespace(task="noop", mode=mode, first=100, count=7, seconds=seconds, together=1),
     )
     assert [order_id for call in calls for order_id in call] == list(range(100, 107))
     assert [len(call) for call in calls] == sizes
     said = json.loads(capsys.readouterr().out)
     assert said["count"] == 7
     assert said["began_ns"] < said["ended_ns"]
+
+
+def test_scripts_that_submit_together_wait_for_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = tmp_path / "ready"
+    monkeypatch.setenv("BENCH_READY", str(ready))
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            with ready.open("ab") as file:
+                file.write(b".")
+
+    monkeypatch.setattr("time.sleep", sleep)
+    script.all_ready(1)
+    assert not ready.exists(), "a script alone waits for no other"
+    script.all_ready(2)
+    assert len(waits) == 3
+
+
+def test_a_ratio_names_its_goal_and_the_range_of_its_pairs() -> None:
+    figures = {
+        "leaseq": [
+            Figure("drain, 1 worker", "tasks/s", [300.0, 200.0, 250.0]),
+            Figure("idle latency p50", "ms", [2.0, 1.0, 3.0]),
+            Figure("submit in bulk", "tasks/s", [1.0, 1.0, 1.0]),
+        ],
+        "pgqueuer": [
+            Figure("drain, 1 worker", "tasks/s", [100.0, 100.0, 200.0]),
+            Figure("idle latency p50", "ms", [2.0, 2.0, 2.0]),
+        ],
+    }
+    rows = [*ratio_lines(figures)][-2:]
+    assert rows == [
+        "| drain, one worker process | 250 tasks/s | 100 tasks/s | 2.50 | 1.25 to 3.00 | ≥ 2.20 | yes |",
+        "| idle latency p50 | 2 ms | 2 ms | 1.00 | 0.50 to 1.50 | ≤ 0.75 | no |",
+    ]
+    assert [*ratio_lines({"leaseq": figures["leaseq"]})] == []
 
 
 def test_the_payload_has_about_110_bytes() -> None:
@@ -201,8 +243,12 @@ def test_the_tables_have_a_row_for_each_contender_and_name_what_failed(tmp_path:
         },
         crashes={
             "default": {
-                "leaseq": Recovery(0, 1, 2, 0, [3.0, 9.0], 9.5),
-                "other": Recovery(4, 0, 4, 4, [], None),
+                "leaseq": [
+                    Recovery(0, 1, 2, 0, [3.0, 9.0], 9.5),
+                    Recovery(0, 0, 1, 0, [4.0], 4.5),
+                    Recovery(0, 0, 2, 0, [1.0, 2.0], 5.5),
+                ],
+                "other": [Recovery(4, 0, 4, 4, [], None)],
             },
             "none": {},
         },
@@ -214,7 +260,7 @@ def test_the_tables_have_a_row_for_each_contender_and_name_what_failed(tmp_path:
         "| leaseq | 1,200 (1,000 to 3,000) | - |",
         "| other | - | 1.25 |",
         "leaseq did 3 tasks twice without any disturbance.",
-        "| leaseq | 0 | 1 | 2 | 0 | 6.0 | 9.0 | 9.5 |",
+        "| leaseq | 0 | 0 (0 to 1) | 2 (1 to 2) | 0 | 3.0 | 9.0 | 5.5 (4.5 to 9.5) |",
         "| other | 4 | 0 | 4 | 4 | - | - | - |",
         "- disk: slow",
         "- FAILED: other drain-1: no worker is left",

@@ -8,11 +8,13 @@ only (and uvloop, where it is installed).
 import argparse
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 CHUNK = 500
@@ -53,6 +55,9 @@ def play(client: OpenClient, *, prepare: Work = nothing, work: Work | None = Non
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="of a flood in all, of a pace between two tasks"
     )
+    parser.add_argument(
+        "--together", type=int, default=1, help="scripts that begin when all of them are ready"
+    )
     wanted = parser.parse_args()
     if wanted.what == "submit":
         run(submit(client, wanted))
@@ -76,6 +81,7 @@ async def submit(open_client: OpenClient, wanted: argparse.Namespace) -> None:
     """Submit as requested, and print the result."""
     ids = range(wanted.first, wanted.first + wanted.count)
     async with open_client() as client:
+        all_ready(wanted.together)
         began = time.monotonic_ns()
         if wanted.mode == "bulk" or (wanted.mode == "fill" and client.many is not None):
             done = await _bulk(client, wanted.task, ids)
@@ -86,6 +92,16 @@ async def submit(open_client: OpenClient, wanted: argparse.Namespace) -> None:
             done = await _one_by_one(client, wanted.task, ids, seconds)
         ended = time.monotonic_ns()
     print(json.dumps({"count": done, "began_ns": began, "ended_ns": ended}), flush=True)
+
+
+def all_ready(scripts: int) -> None:
+    """Wait until so many scripts of this measurement have come here. Each adds a byte to a file."""
+    if scripts > 1:
+        file = Path(os.environ["BENCH_READY"])
+        with file.open("ab", buffering=0) as ready:
+            ready.write(b".")
+        while file.stat().st_size < scripts:
+            time.sleep(0.01)
 
 
 def payload(order_id: int) -> Payload:
