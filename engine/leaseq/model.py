@@ -142,8 +142,8 @@ class Settled(Struct, frozen=True):
     task_id: str
     attempt: int
     state: State  # the new state: CANCELLED if a cancel request came first
-    queue: str
-    lane: Lane
+    queue: str | None = None  # None after a success, as is the lane: its delivery goes nowhere
+    lane: Lane | None = None
 
 
 class TypeDefaults(Struct, frozen=True, kw_only=True):

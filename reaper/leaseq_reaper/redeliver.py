@@ -8,39 +8,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.failpoints import reach
-from leaseq.model import Lane, Settled, TaskSnapshot
+from leaseq.model import Lane, TaskSnapshot
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 
-T = TypeVar("T", TaskSnapshot, Settled)
 
-
-class Redelivered(Struct, Generic[T], frozen=True):
+class Redelivered(Struct, frozen=True):
     """The ids of those that are in their lanes now, and those whose lane could not be written to,
     for a reason of its own or because the connection broke just then. The others are part of a
     backlog."""
 
     taken: list[str]
-    failed: list[T]
+    failed: list[TaskSnapshot]
 
 
 async def redeliver(
-    dispatcher: Dispatcher, tasks: Sequence[T], *, isolation: FailureIsolation
-) -> Redelivered[T]:
+    dispatcher: Dispatcher, tasks: Sequence[TaskSnapshot], *, isolation: FailureIsolation
+) -> Redelivered:
     """Push PENDING tasks to the tails of their lanes, oldest first.
 
     Raises `ServerUnreachable` with some or none pushed.
     """
-    queues: dict[str, dict[Lane, list[T]]] = defaultdict(lambda: defaultdict(list))
+    queues: dict[str, dict[Lane, list[TaskSnapshot]]] = defaultdict(lambda: defaultdict(list))
     for task in tasks:
         queues[task.queue][task.lane].append(task)
     taken: list[str] = []
-    failed: list[T] = []
+    failed: list[TaskSnapshot] = []
 
     async def push(queue: str) -> None:
         trouble: Exception | None = None

@@ -53,11 +53,12 @@ SOMETIMES = {
     "a stale worker is fenced": ("attempt.fenced",),
     "a worker dies with a claim whose answer it has not heard": ("crash after claim_tasks",),
     "a worker dies with its ending written and not released": (
+        "crash after succeed_attempts",
         "crash after settle_attempts",
         "crash after commit",
     ),
     "the answer to a commit is lost": ("lose commit",),
-    "the answer to a settle is lost": ("lose settle_attempts",),
+    "the answer to a settle is lost": ("lose succeed_attempts", "lose settle_attempts"),
     "an ending is ambiguous": ("attempt.ambiguous",),
     "a reaper dies between two steps": (
         "crash after find_held",

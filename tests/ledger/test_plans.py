@@ -21,7 +21,7 @@ from leaseq.ledger import rows
 from leaseq.ledger.arrays import quoted
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Claim
-from support.ledger import errored, submission
+from support.ledger import errored, submission, succeeded
 from support.servers import TEMPLATE, _admin, _database_url
 
 TASKS = 20_000
@@ -48,6 +48,7 @@ LEASE = Claim(IDS[0], 1, "w")
 FEW = IDS[:20]
 KEYS = {"tenants": ["default"] * 20, "keys": [f"key-{n}" for n in range(20)]}
 SUBMISSIONS = rows.submission_arrays([submission(idempotency_key=f"new-{n}") for n in range(200)])
+SUCCESSES = rows.success_arrays([succeeded(Claim(task_id, 1, "w")) for task_id in IDS])
 SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -108,6 +109,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_held": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_locked": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
     "find_lockers": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
+    "succeed_attempts": (SUCCESSES, {"tasks_pkey"}),
     "settle_attempts": (SETTLEMENTS, {"tasks_pkey"}),
     "set_progress": (
         {"progress": "1", "task_id": IDS[0], "attempt": 1, "worker_id": "w"},
@@ -208,7 +210,7 @@ def test_one_page_is_read_in_the_order_of_the_index(full: psycopg.Connection, na
     }
 
 
-@pytest.mark.parametrize("name", ["claim_tasks", "settle_attempts"])
+@pytest.mark.parametrize("name", ["claim_tasks", "succeed_attempts", "settle_attempts"])
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_rows_are_locked_in_the_order_in_which_they_were_sent(
     full: psycopg.Connection, name: str, mode: str
@@ -223,6 +225,7 @@ LONE: dict[str, dict[str, Any]] = {
     "submit_tasks": rows.submission_arrays([submission()])
     | {"retention": 60.0, "after_commit": False, "patience": "250"},
     "claim_tasks": {"ids": IDS[:1], "worker_id": "w"},
+    "succeed_attempts": rows.success_arrays([succeeded(LEASE)]),
     "settle_attempts": rows.settlement_arrays([errored(LEASE)]),
 }
 

@@ -42,7 +42,8 @@ class Prepared:
         ).encode()
 
 
-PREPARED = {name: Prepared(name) for name in ("submit_tasks", "claim_tasks", "settle_attempts")}
+HOT = ("submit_tasks", "claim_tasks", "succeed_attempts", "settle_attempts")
+PREPARED = {name: Prepared(name) for name in HOT}
 
 
 async def run_prepared(

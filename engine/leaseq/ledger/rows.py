@@ -23,7 +23,9 @@ from leaseq.model import (
     Claim,
     ClaimedTask,
     Counts,
+    Disposition,
     Lane,
+    Outcome,
     Priority,
     QueueRecord,
     Settled,
@@ -46,6 +48,9 @@ STATES = {state.value: state for state in State}
 PRIORITIES = {priority.value: priority for priority in Priority}
 # Of the lanes without suspects.
 LANE_PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
+
+
+SUCCESS = Disposition(State.SUCCESS)  # of an attempt that changes no count
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -179,6 +184,34 @@ def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
     """The arrays of submit_tasks.sql: one for each field of `Submission`, by its name."""
     columns = [*zip(*map(astuple, batch), strict=True)] or [()] * len(_SUBMISSION)
     return {name: pack(column) for (name, pack), column in zip(_SUBMISSION, columns, strict=True)}
+
+
+def divide(batch: Sequence[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
+    """The successes of one worker, for succeed_attempts.sql, and the other endings, for
+    settle_attempts.sql."""
+    worker_id = batch[0].claim.worker_id if batch else ""
+    successes: list[Settlement] = []
+    others: list[Settlement] = []
+    for settlement in batch:
+        is_success = (
+            settlement.ending.outcome is Outcome.SUCCEEDED
+            and settlement.disposition == SUCCESS
+            and settlement.claim.worker_id == worker_id
+        )
+        (successes if is_success else others).append(settlement)
+    return successes, others
+
+
+def success_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
+    """The parameters of succeed_attempts.sql, for the successes of one worker."""
+    claims = [s.claim for s in batch]
+    results = [s.ending.result for s in batch]
+    return {
+        "ids": words([claim.task_id for claim in claims]),
+        "attempts": numbers([claim.attempt for claim in claims]),
+        "worker_id": claims[0].worker_id,
+        "results": quoted([None if result is None else result.decode() for result in results]),
+    }
 
 
 def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:

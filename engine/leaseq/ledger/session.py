@@ -86,7 +86,14 @@ FOR_HANDLERS = {
 
 # Statements of the hot path, whose rows are read by position: rows of names cost more. All others
 # are read by name.
-POSITIONAL = {"submit_tasks", "claim_tasks", "find_claimed", "settle_attempts", "handler_succeed"}
+POSITIONAL = {
+    "submit_tasks",
+    "claim_tasks",
+    "find_claimed",
+    "succeed_attempts",
+    "settle_attempts",
+    "handler_succeed",
+}
 
 
 class Locked(ServerUnreachable):

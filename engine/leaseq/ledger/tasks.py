@@ -144,14 +144,24 @@ class TaskLedger:
         found = await self._session.fetch("find_claimed", params, idempotent=True)
         return [rows.to_claimed(row, worker_id) for row in found]
 
-    async def settle(
-        self, batch: Sequence[Settlement], *, conn: Connection | None = None
-    ) -> dict[str, Settled]:
-        """End attempts under their fences. By task id: those that counted; the others were
-        fenced."""
-        params = rows.settlement_arrays(sorted(batch, key=lambda s: s.claim.task_id))
-        found = await self._session.fetch("settle_attempts", params, conn=conn)
-        return {row[0]: rows.to_settled(row) for row in found}
+    async def settle(self, batch: Sequence[Settlement]) -> dict[str, Settled]:
+        """End attempts under their fences. By task id: those that counted; the others were fenced.
+
+        The successes of one worker, which most endings are, have a statement of their own, which is
+        sent first. So where this raises, some of the endings may have counted.
+        """
+        successes, others = rows.divide(sorted(batch, key=lambda s: s.claim.task_id))
+        settled: dict[str, Settled] = {}
+        if successes:
+            params = rows.success_arrays(successes)
+            found = await self._session.fetch("succeed_attempts", params)
+            attempts = {s.claim.task_id: s.claim.attempt for s in successes}
+            for (task_id,) in found:
+                settled[task_id] = Settled(task_id, attempts[task_id], State.SUCCESS)
+        if others:
+            found = await self._session.fetch("settle_attempts", rows.settlement_arrays(others))
+            settled |= {row[0]: rows.to_settled(row) for row in found}
+        return settled
 
     async def succeed(
         self, claim: Claim, result: bytes | None, *, conn: FastCancelConnection

@@ -356,8 +356,8 @@ class Attempt:
     def _release(self, settled: Settled) -> None:
         """Take the delivery out of the processing list. That of a PENDING task goes to the head of
         its lane."""
-        waits = settled.state is State.PENDING
-        release = Release(self.claimed.claim.task_id, settled.lane if waits else Destination.DONE)
+        lane = settled.lane if settled.state is State.PENDING else None
+        release = Release(self.claimed.claim.task_id, lane or Destination.DONE)
         self._services.releaser.put(self.claimed.queue, release, self.release_done)
 
     def release_done(self, _: object = None) -> None:
