@@ -57,6 +57,15 @@ async def test_a_full_redis_refuses_pushes_and_still_drains(
     assert await in_lane(valkey) == full[5:]
 
 
+async def test_a_full_redis_lets_finished_ids_leave_around_those_that_run(
+    full: list[str], dispatcher: Dispatcher, valkey: Redis
+) -> None:
+    await dispatcher.pull(QUEUE, worker_id=WORKER, limit=9)
+    gone = [Release(task_id) for task_id in full[1:9]]
+    assert await dispatcher.release(QUEUE, gone, worker_id=WORKER) == 8
+    assert await in_hand(valkey) == [full[0], full[9]]
+
+
 async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valkey: Redis) -> None:
     """A delivery that is not in a lane must not be counted as waiting its turn either: then the
     reconciler has it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from redis.asyncio import Redis
 
@@ -259,6 +261,53 @@ async def test_release_again_is_harmless(dispatcher: Dispatcher, valkey: Redis) 
     assert await dispatcher.release(QUEUE, [*releases, *releases], worker_id=WORKER) == 2
 
     assert await in_lane(valkey) == pushed[:1]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_finished_ids_leave_as_if_one_by_one(
+    dispatcher: Dispatcher, valkey: Redis, seed: int
+) -> None:
+    """In the order of the list or in another, with values between them, with ids that come twice."""
+    dice = Random(seed)
+    made = ids(dice.choice([4, 12, 60]))
+    held = made + dice.choices(made, k=seed % 3)
+    gone = [task_id for task_id in held if dice.random() < dice.choice([0.5, 0.9, 1.0])] + ids(1)
+    for _ in range(dice.choice([0, 0, 1, 30])):
+        one, other = dice.choices(range(len(gone)), k=2)
+        gone[one], gone[other] = gone[other], gone[one]
+    await valkey.rpush(KEYS.processing(QUEUE, WORKER), *held)
+
+    released = await dispatcher.release(QUEUE, [*map(Release, gone)], worker_id=WORKER)
+
+    left, found = [*held], 0
+    for task_id in gone:
+        if task_id in left:
+            left.remove(task_id)
+            found += 1
+    assert (released, await in_hand(valkey)) == (found, left)
+
+
+async def test_finished_ids_at_the_head_leave_by_one_command(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
+    """Also if a few handlers before them, and between them, still run."""
+    made = ids(120)
+    await valkey.rpush(KEYS.processing(QUEUE, WORKER), *made)
+    running = [made[0], made[1], made[50]]
+    gone = [task_id for task_id in made[:103] if task_id not in running]
+    await dispatcher.release(QUEUE, [], worker_id=WORKER)
+    await valkey.config_resetstat()
+
+    assert await dispatcher.release(QUEUE, [*map(Release, gone)], worker_id=WORKER) == 100
+
+    stats = await valkey.info("commandstats")
+    sent = {name.removeprefix("cmdstat_"): stats[name]["calls"] for name in stats}
+    assert {name: sent.get(name, 0) for name in ("ltrim", "lpush", "lrem")} == {
+        "ltrim": 1,
+        "lpush": 3,
+        "lrem": 0,
+    }
+    assert await in_hand(valkey) == running + made[103:]
 
 
 async def test_very_many_that_leave_are_taken_out_together(

@@ -18,10 +18,11 @@ if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
 end
 local wanted = tonumber(ARGV[2])
 redis.call('LLEN', KEYS[1])
-local order = {}
-redis.call('LLEN', KEYS[4])
+local order, length = {}, {[KEYS[4]] = redis.call('LLEN', KEYS[4])}
 for i = 6, #KEYS do
-    if redis.call('LLEN', KEYS[i]) > 0 then order[#order + 1] = KEYS[i] end
+    local lane = KEYS[i]
+    length[lane] = length[lane] or redis.call('LLEN', lane)
+    if length[lane] > 0 then order[#order + 1] = lane end
 end
 local turn = tonumber(ARGV[3])
 if turn > 0 and #order > turn then
@@ -29,10 +30,9 @@ if turn > 0 and #order > turn then
 end
 local taken, odd, looked = {}, {}, 0
 for _, lane in ipairs(order) do
-    while #taken < wanted and looked < 5000 do
+    while #taken < wanted and looked < 5000 and length[lane] > 0 do
         local popped = redis.call('LPOP', lane, wanted - #taken)
-        if not popped then break end
-        looked = looked + #popped
+        looked, length[lane] = looked + #popped, length[lane] - #popped
         for _, id in ipairs(popped) do
             if #id == 36 then
                 taken[#taken + 1] = id
@@ -47,11 +47,11 @@ if #odd > 0 then
     redis.call('LPUSH', KEYS[5], unpack(odd, math.max(#odd - 999, 1), #odd))
     redis.call('LTRIM', KEYS[5], 0, 999)
 end
-if #taken > 0 or #odd > 0 then
+if (#taken > 0 or #odd > 0) and length[KEYS[4]] == 0 then
     for _, lane in ipairs(order) do
-        local silent = lane ~= KEYS[4] and not string.find(lane, ':suspect', -8, true)
-        if silent and redis.call('LLEN', lane) > 0 and redis.call('LLEN', KEYS[4]) == 0 then
+        if length[lane] > 0 and not string.find(lane, ':suspect', -8, true) then
             redis.call('RPUSH', KEYS[4], '')
+            break
         end
     end
 end

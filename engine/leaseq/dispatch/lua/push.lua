@@ -22,8 +22,8 @@ local function below(a, b)
     return #a < #b
 end
 
-local quiet = redis.call('LLEN', KEYS[1]) == 0
 local length = redis.call('LLEN', KEYS[2])
+local quiet = KEYS[1] ~= KEYS[2] and redis.call('LLEN', KEYS[1]) == 0
 local backlog = redis.call('HGET', KEYS[3], ARGV[1])
 local fits, limit, cursor = #ids, tonumber(ARGV[2]), nil
 if backlog and limit > 0 then
@@ -47,7 +47,7 @@ if limit > 0 and room < fits then
 end
 if fits > 0 then
     redis.call('RPUSH', KEYS[2], unpack(ids, 1, fits))
-    if quiet and KEYS[1] ~= KEYS[2] and not string.find(KEYS[2], ':suspect', -8, true) then
+    if quiet and not string.find(KEYS[2], ':suspect', -8, true) then
         redis.call('RPUSH', KEYS[1], '')
     end
 end

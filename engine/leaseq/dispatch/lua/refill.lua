@@ -4,8 +4,8 @@
 -- ARGV[2] the field's value when the ledger was read   ARGV[3] its new value; '' removes it: the backlog ends
 -- ARGV[4] task ids in order, concatenated, 36 characters each (see release.lua); '': a range is only announced, or is empty
 -- Returns 1, or 0 if the field has changed (another refill, a push, a loss of data): then nothing is done.
-local quiet = redis.call('LLEN', KEYS[1]) == 0
 redis.call('LLEN', KEYS[2])
+local quiet = KEYS[1] ~= KEYS[2] and redis.call('LLEN', KEYS[1]) == 0
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then
     return 0
 end
@@ -13,7 +13,7 @@ local ids = {}
 for i = 1, #ARGV[4], 36 do ids[#ids + 1] = string.sub(ARGV[4], i, i + 35) end
 if #ids > 0 then
     redis.call('RPUSH', KEYS[2], unpack(ids))
-    if quiet and KEYS[1] ~= KEYS[2] then
+    if quiet then
         redis.call('RPUSH', KEYS[1], '')
     end
 end
