@@ -321,8 +321,8 @@ async def test_a_secret_that_a_failover_lost_costs_no_attempt(
 
         async def done() -> bool:
             # a hand-back may wait for a moment
-            for due in await promote_due(ours.engine.stores.tasks, limit=10):
-                await ours.engine.stores.dispatcher.push("default", [due.task_id])
+            due = await promote_due(ours.engine.stores.tasks, limit=10)
+            await ours.engine.stores.dispatcher.push("default", due)
             return (await ours.find(task_id)).finished_at is not None
 
         await until(done, seconds=30)

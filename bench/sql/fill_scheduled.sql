@@ -5,7 +5,7 @@ with made as (
         uuidv7(), 'default', 'noop', json_build_object('order_id', number, 'note', repeat('x', 70)), 'SCHEDULED', 5, 300,
         %(due_at)s
     from generate_series(1, %(count)s) as number
-    returning id, run_at
+    returning id, run_at, queue, priority
 )
-insert into leaseq.scheduled (task_id, run_at)
-select id, run_at from made
+insert into leaseq.scheduled (task_id, run_at, queue, priority)
+select id, run_at, queue, priority from made

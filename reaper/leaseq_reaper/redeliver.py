@@ -7,11 +7,12 @@ without its delivery is not repaired.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.failpoints import reach
 from leaseq.model import Lane, TaskSnapshot
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
@@ -23,7 +24,7 @@ class Redelivered(Struct, frozen=True):
     backlog."""
 
     taken: list[str]
-    failed: list[TaskSnapshot]
+    failed: dict[QueueLane, list[str]]
 
 
 async def redeliver(
@@ -33,23 +34,33 @@ async def redeliver(
 
     Raises `ServerUnreachable` with some or none pushed.
     """
-    queues: dict[str, dict[Lane, list[TaskSnapshot]]] = defaultdict(lambda: defaultdict(list))
+    lanes: dict[QueueLane, list[str]] = defaultdict(list)
     for task in tasks:
-        queues[task.queue][task.lane].append(task)
+        lanes[task.queue, task.lane].append(task.task_id)
+    return await redeliver_lanes(dispatcher, lanes, isolation=isolation)
+
+
+async def redeliver_lanes(
+    dispatcher: Dispatcher, lanes: Mapping[QueueLane, list[str]], *, isolation: FailureIsolation
+) -> Redelivered:
+    """As `redeliver`, with the ids of PENDING tasks by lane."""
+    queues: dict[str, list[Lane]] = defaultdict(list)
+    for queue, lane in lanes:
+        queues[queue].append(lane)
     taken: list[str] = []
-    failed: list[TaskSnapshot] = []
+    failed: dict[QueueLane, list[str]] = {}
 
     async def push(queue: str) -> None:
         trouble: Exception | None = None
         # The normal lane first: it is the doorbell, and if it holds a delivery, the others leave no
         # token there.
         for lane in sorted(queues[queue], key=lambda lane: lane is not Lane.NORMAL):
+            ids = lanes[queue, lane]
             try:
                 reach("redeliver.sending")
-                ids = [task.task_id for task in queues[queue][lane]]
                 taken.extend(await dispatcher.push(queue, ids, lane=lane, redelivery=True))
             except Exception as error:
-                failed.extend(queues[queue][lane])
+                failed[queue, lane] = ids
                 trouble = trouble or error
         if trouble is not None:
             raise trouble
@@ -58,4 +69,4 @@ async def redeliver(
     return Redelivered(taken, failed)
 
 
-__all__ = ["Redelivered", "redeliver"]
+__all__ = ["Redelivered", "redeliver", "redeliver_lanes"]

@@ -204,7 +204,7 @@ async def test_redrive_puts_back_what_failed_for_promote_to_deliver(
         "SCHEDULED",
         0,
     )
-    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
+    assert await promote_due(ledger, limit=10) == [task_id]
     problem(await api.client.post(f"/api/tasks/{task_id}/redrive"), "task_conflict")
 
 

@@ -35,12 +35,15 @@ async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(
         ("b", Priority.LOW),
         ("b", Priority.HIGH),
     ]
-    (first,) = await due_ledger.promote(await due_ledger.list_due([(due[2], 1)]))
-    (second,) = await due_ledger.promote(await due_ledger.list_due([(first.rest, 5)]))
-    promoted = first.tasks + second.tasks
-    assert [(snapshot.queue, snapshot.lane) for snapshot in promoted] == [("b", Lane.HIGH)] * 2
+    listed = await due_ledger.list_due([(due[2], 1)])
+    (first,) = await due_ledger.promote(listed)
+    (second,) = await due_ledger.promote(await due_ledger.list_due([(listed[0].rest, 5)]))
+    assert [(one.place, one.queue, one.lane) for one in (first, second)] == [
+        (("b", Priority.HIGH), "b", Lane.HIGH)
+    ] * 2
     # due at the same moment: in the order of their submission
-    assert promoted[0].task_id < promoted[1].task_id
+    assert [*map(len, (first.task_ids, second.task_ids))] == [1, 1]
+    assert first.task_ids < second.task_ids
     assert await due_ledger.find_due() == due[:2]
 
 
@@ -53,11 +56,10 @@ async def test_several_places_are_promoted_at_once_each_up_to_its_own_limit(
     await plain.execute("update leaseq.scheduled set run_at = now()")
 
     places = await due_ledger.find_due()
-    promotions = await due_ledger.promote(
-        await due_ledger.list_due(list(zip(places, (1, 0, 5), strict=True)))
-    )
-    assert [len(promotion.tasks) for promotion in promotions] == [1, 0, 3]
-    assert [promotion.rest.place for promotion in promotions] == [due.place for due in places]
+    listed = await due_ledger.list_due(list(zip(places, (1, 0, 5), strict=True)))
+    assert [one.rest.place for one in listed] == [due.place for due in places]
+    promoted = await due_ledger.promote(listed)
+    assert {one.queue: len(one.task_ids) for one in promoted} == {"a": 1, "c": 3}
     assert [due.queue for due in await due_ledger.find_due()] == ["a", "b"]
 
 
@@ -69,7 +71,8 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
             await submit(ledger, delay_seconds=30.0, queue=queue)
     await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 minute'")
     listed = await due_ledger.list_due([(due, 1) for due in await due_ledger.find_due()])
-    known = [promotion.rest for promotion in await due_ledger.promote(listed)]
+    await due_ledger.promote(listed)
+    known = [one.rest for one in listed]
     for queue in ("", "a", "c", "e", "g"):  # before, between and behind the known ones
         task_id = await submit(ledger, delay_seconds=30.0, queue=queue or "x")
         await plain.execute(
@@ -110,9 +113,9 @@ async def test_task_scheduled_by_an_older_version_is_promoted(
     )
 
     assert [due.place for due in await due_ledger.find_due()] == [("", 0)]
-    (promotion,) = await due_ledger.promote(await due_ledger.list_due([(Due("", 0), 5)]))
-    (found,) = promotion.tasks
-    assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
+    (found,) = await due_ledger.promote(await due_ledger.list_due([(Due("", 0), 5)]))
+    assert (found.place, found.queue, found.lane) == (("", 0), "q", Lane.HIGH)
+    assert found.task_ids == [task_id]
 
 
 async def test_a_range_of_the_ledger_for_one_lane(

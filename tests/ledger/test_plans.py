@@ -88,7 +88,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"scheduled_due"},
     ),
     "promote_tasks": (
-        {"ids": IDS, "run_ats": [str(NOW)] * len(IDS)},
+        {"ids": IDS, "run_ats": [str(NOW)] * len(IDS), "suspect": 2},
         {"scheduled_pkey", "tasks_pkey"},
     ),
     "discard_due": ({"ids": IDS}, {"scheduled_pkey", "tasks_pkey"}),

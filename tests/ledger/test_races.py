@@ -341,7 +341,7 @@ async def test_promote_before_cancel(pool: Pool, plain: Connection, ledger: Task
 
     promoted, states = await race(pool, plain, winner=_promote(), loser=_cancel(task_id))
 
-    assert [snapshot.task_id for snapshot in promoted] == [task_id]
+    assert promoted == [task_id]
     assert states == {task_id: State.CANCELLED}
 
 
@@ -402,7 +402,7 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
 
     assert (await find(ledger, task_id)).state is State.SCHEDULED
     assert await scheduled(plain) == {task_id}
-    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
+    assert await promote_due(ledger, limit=10) == [task_id]
 
 
 async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
@@ -415,7 +415,7 @@ async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
 
     (row,) = await ledger.redrive([claim.task_id], tenant="default")
     assert row.state is State.SCHEDULED
-    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [claim.task_id]
+    assert await promote_due(ledger, limit=10) == [claim.task_id]
     assert await scheduled(plain) == set()
 
 
@@ -436,7 +436,7 @@ async def test_redrive_waits_for_promote_which_holds_such_a_row(
     assert promoted == []
     assert [snapshot.state for snapshot in redriven] == [State.SCHEDULED]
     assert await scheduled(plain) == {claim.task_id}
-    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [claim.task_id]
+    assert await promote_due(ledger, limit=10) == [claim.task_id]
 
 
 async def test_promote_against_promote_shares_the_work(
@@ -448,7 +448,7 @@ async def test_promote_against_promote_shares_the_work(
         first = await promote_due(TaskLedger(held), limit=2)
         second = await promote_due(ledger, limit=10)
 
-    assert {snapshot.task_id for snapshot in first + second} == due
+    assert {*first, *second} == due
     assert (len(first), len(second)) == (2, 2)
 
 

@@ -98,5 +98,5 @@ async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(
 
 
 async def _claimed_again(ledger: TaskLedger, task_id: str, worker_id: str) -> Claim:
-    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
+    assert await promote_due(ledger, limit=10) == [task_id]
     return await claim_task(ledger, task_id, worker_id)

@@ -115,9 +115,9 @@ async def test_promote_takes_what_is_due_and_no_more(
     first = await promote_due(ledger, limit=2)
     second = await promote_due(ledger, limit=2)
 
-    assert sorted(snapshot.task_id for snapshot in first + second) == sorted(due)
+    assert sorted(first + second) == sorted(due)
     assert len(first) == 2
-    assert {snapshot.lane for snapshot in first} == {Lane.HIGH}
+    assert {(await find(ledger, task_id)).priority for task_id in first} == {Priority.HIGH}
     assert await promote_due(ledger, limit=2) == []
     assert await scheduled(plain) == {later}
     assert (await find(ledger, due[0])).state is State.PENDING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +11,10 @@ import pytest
 from redis.asyncio import Redis
 
 from leaseq.config import Config
+from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.due_tasks import Listed, Promoted
 from leaseq.model import Lane, Priority, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.open_engine import open_engine
@@ -129,6 +132,30 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
         assert len([value for value in await narrow.lane(queue="crowded") if value]) <= WINDOW
     assert sorted(seen) == crowd
     assert await narrow.stores.lane_backlogs.read_many(["crowded", "default"]) == {}
+
+
+async def test_a_lane_that_is_being_drained_gets_one_small_share_in_a_pass(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that takes one delivery after the other always leaves a little room."""
+    await due(narrow, 5 * WINDOW)
+    lengths, take = narrow.stores.lists.lengths, narrow.stores.due_tasks.promote
+    batches: list[int] = []
+
+    async def drained(lanes: Sequence[QueueLane]) -> dict[QueueLane, int]:
+        await narrow.redis.lpop(KEYS.ready("default", Lane.NORMAL))
+        return await lengths(lanes)
+
+    async def counted(listed: Sequence[Listed]) -> list[Promoted]:
+        batches.append(sum(one.count for one in listed))
+        return await take(listed)
+
+    monkeypatch.setattr(narrow.stores.lists, "lengths", drained)
+    monkeypatch.setattr(narrow.stores.due_tasks, "promote", counted)
+    duty = Promote(narrow.engine.stores)
+    for _ in range(3):
+        await duty.run_once()
+    assert batches == [WINDOW, 2, 2]
 
 
 async def test_promoted_task_goes_before_younger_backlog_and_after_older(

@@ -12,7 +12,7 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.due_tasks import Listed, Promotion
+from leaseq.ledger.due_tasks import Listed, Promoted
 from leaseq.model import Lane, State
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
@@ -81,7 +81,7 @@ def hold_promotion(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Sequ
     scheduled = engine.stores.due_tasks
     promotion, late = scheduled.promote, list[Sequence[Listed]]()
 
-    async def held(listed: Sequence[Listed]) -> list[Promotion]:
+    async def held(listed: Sequence[Listed]) -> list[Promoted]:
         monkeypatch.setattr(scheduled, "promote", promotion)
         late.append(listed)
         raise ServerUnreachable("Postgres does not answer")

@@ -43,7 +43,6 @@ from leaseq.model import (
     Submission,
     Task,
     TaskError,
-    TaskSnapshot,
 )
 from support.servers import _admin
 
@@ -188,13 +187,13 @@ async def list_attempts(ledger: TaskLedger, task_id: str) -> list[AttemptRecord]
     return await TaskLists(ledger.session).list_attempts(task_id, tenant=DEFAULT_TENANT)
 
 
-async def promote_due(ledger: TaskLedger, *, limit: int) -> list[TaskSnapshot]:
-    """Promote due tasks in every queue, as a reaper does."""
-    found: list[TaskSnapshot] = []
+async def promote_due(ledger: TaskLedger, *, limit: int) -> list[str]:
+    """Promote due tasks in every queue, as a reaper does. Returns their ids."""
+    found: list[str] = []
     scheduled = DueTaskLedger(ledger.session)
     for due in await scheduled.find_due():
-        (promotion,) = await scheduled.promote(await scheduled.list_due([(due, limit)]))
-        found += promotion.tasks
+        for promoted in await scheduled.promote(await scheduled.list_due([(due, limit)])):
+            found += promoted.task_ids
     return found
 
 

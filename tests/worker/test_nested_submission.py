@@ -10,7 +10,7 @@ import msgspec
 
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
-from leaseq.model import State, Task
+from leaseq.model import Lane, State, Task
 from support.client import Client
 from support.ledger import promote_due
 from support.worker import until, working
@@ -170,7 +170,7 @@ async def test_a_repeated_attempt_with_a_key_of_the_context_submits_one_task(
         await client.rows("update leaseq.scheduled set run_at = now() where task_id = %s", task_id)
         promoted = await promote_due(client.engine.stores.tasks, limit=10)
         client.engine.pusher.offer(
-            ((g.queue, g.lane, g.task_id) for g in promoted), redelivery=True
+            (("default", Lane.NORMAL, task_id) for task_id in promoted), redelivery=True
         )
         await client.ended(task_id)
     assert len(ids) == 2

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from leaseq.codec import FIRST_ID, next_id
-from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Session
-from leaseq.model import TaskSnapshot
+from leaseq.lifecycle import LANES, SUSPECT_CRASHES
+from leaseq.model import Lane, Priority
 
 # A queue and a priority, whose due tasks are found together.
 DuePlace = tuple[str, int]
@@ -54,11 +54,13 @@ class Listed(msgspec.Struct, frozen=True):
         return self.ids[1:-1].split(",") if self.count else []
 
 
-class Promotion(msgspec.Struct, frozen=True):
-    """The tasks that were promoted in one place, and the position behind the last of them."""
+class Promoted(msgspec.Struct, frozen=True):
+    """Tasks of one lane that were promoted, and their place in `scheduled`."""
 
-    tasks: list[TaskSnapshot]
-    rest: Due
+    place: DuePlace
+    queue: str
+    lane: Lane
+    task_ids: list[str]
 
 
 class DueTaskLedger:
@@ -91,20 +93,17 @@ class DueTaskLedger:
         found = await self._session.fetch("list_due", params, idempotent=True)
         return [_listed(due, *row) for (due, _), row in zip(places, found, strict=True)]
 
-    async def promote(self, listed: Sequence[Listed]) -> list[Promotion]:
-        """Make SCHEDULED tasks that were listed as due PENDING. One answer for each place, in
-        order.
+    async def promote(self, listed: Sequence[Listed]) -> list[Promoted]:
+        """Make SCHEDULED tasks that were listed as due PENDING. Returns them by lane.
 
         A task that is missing was locked, or is no longer SCHEDULED since that moment.
         """
         params = {
             "ids": words([one.ids[1:-1] for one in listed if one.count]),
             "run_ats": words([one.run_ats[1:-1] for one in listed if one.count]),
+            "suspect": SUSPECT_CRASHES,
         }
-        found: dict[DuePlace, list[Any]] = {one.place: [] for one in listed}
-        for row in await self._session.fetch("promote_tasks", params):
-            found[row.place_queue, row.place_priority].append(row)
-        return [_promotion(one, found[one.place]) for one in listed]
+        return [_promoted(row) for row in await self._session.fetch("promote_tasks", params)]
 
     async def discard_due(self, task_ids: Sequence[str]) -> list[str]:
         """Forget that tasks are due which do not exist any more; returns their ids."""
@@ -135,9 +134,9 @@ def _listed(
     return Listed(due.place, ids, run_ats, count, Due(*due.place, last_at, next_id(last_id)))
 
 
-def _promotion(one: Listed, found: Sequence[Any]) -> Promotion:
-    rest = Due(*one.place, found[-1].run_at, next_id(found[-1].task_id)) if found else one.rest
-    return Promotion([rows.to_snapshot(row) for row in found], rest)
+def _promoted(row: Any) -> Promoted:
+    lane = Lane.SUSPECT if row.is_suspect else LANES[Priority(row.priority)]
+    return Promoted((row.place_queue, row.place_priority), row.queue, lane, row.ids.split(","))
 
 
-__all__ = ["Due", "DuePlace", "DueTaskLedger", "Listed", "Promotion"]
+__all__ = ["Due", "DuePlace", "DueTaskLedger", "Listed", "Promoted"]

@@ -122,7 +122,7 @@ def to_settled(row: Row) -> Settled:
 
 
 def to_snapshot(row: Any) -> TaskSnapshot:
-    """find_snapshots.sql, promote_tasks.sql, redrive_tasks.sql, scan_tasks.sql"""
+    """find_snapshots.sql, redrive_tasks.sql, scan_tasks.sql"""
     place = lane(row.priority, row.crash_count, row.loss_count)
     return TaskSnapshot(
         row.task_id, row.queue, STATES[row.state], row.attempt, row.worker_id, place

@@ -94,7 +94,9 @@ class Orphans:
         ]
         delivered = await redeliver(self._dispatcher, waiting, isolation=self._isolation)
         self._undelivered = {
-            task.task_id: self._undelivered[task.task_id] for task in delivered.failed
+            task_id: self._undelivered[task_id]
+            for task_ids in delivered.failed.values()
+            for task_id in task_ids
         }
         if delivered.taken:
             emit(

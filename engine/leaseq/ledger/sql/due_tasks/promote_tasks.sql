@@ -8,7 +8,9 @@
 -- no longer SCHEDULED is only deleted. A task that was submitted inside a caller's own transaction
 -- makes its queue known here. The conditions are judged on both rows as they are when they are
 -- locked. Another version than the snapshot's may be the newest one: a settle that commits
--- meanwhile writes its own `run_at` into the row, and the task waits for that.
+-- meanwhile writes its own `run_at` into the row, and the task waits for that. One row for each
+-- lane: the place in `scheduled` that its tasks came from, and their ids as one text with commas.
+-- A row for each task would cost the reaper more than the transition costs Postgres.
 with listed as materialized (
     select * from unnest(%(ids)s::uuid[], %(run_ats)s::timestamptz[]) as l (task_id, run_at)
 ), held as materialized (
@@ -29,16 +31,18 @@ with listed as materialized (
     from held
     where t.id = held.task_id and held.state = 'SCHEDULED'
     returning
-        t.id, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count,
-        held.run_at, held.queue as place_queue, held.priority as place_priority
+        held.queue as place_queue, held.priority as place_priority,
+        t.queue, t.priority, t.crash_count + t.loss_count >= %(suspect)s as is_suspect, t.id
+), by_lane as materialized (
+    select place_queue, place_priority, queue, priority, is_suspect, string_agg(id::text, ',') as ids
+    from promoted
+    group by place_queue, place_priority, queue, priority, is_suspect
 ), named as (
     insert into leaseq.queues (name)
     -- Known names are left out: the insertion would wait for a transaction that has changed the row of one.
-    select distinct p.queue from promoted as p
-    where not exists (select from leaseq.queues as q where q.name = p.queue)
-    order by p.queue
+    select distinct b.queue from by_lane as b
+    where not exists (select from leaseq.queues as q where q.name = b.queue)
+    order by b.queue
     on conflict (name) do nothing
 )
-select id::text as task_id, queue, state, attempt, worker_id, priority, crash_count, loss_count, run_at, place_queue, place_priority
-from promoted
-order by run_at, id
+select place_queue, place_priority, queue, priority, is_suspect, ids from by_lane
