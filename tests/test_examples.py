@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 
 from examples import orders
 from leaseq import Context, Fail
-from leaseq.model import Claim, ClaimedTask, Counts, Priority
+from leaseq.model import Claim, ClaimedTask, Counts
 from support.servers import free_port
 
 
@@ -46,13 +46,9 @@ def context(attempt: int) -> Context:
         queue="mail",
         type="send_receipt",
         payload=b"{}",
-        priority=Priority.NORMAL,
         counts=Counts(0, 0, 0, 5),
         timeout_seconds=60,
-        idempotency_key=None,
         headers=None,
-        created_at=nothing,
-        run_at=nothing,
         expired=False,
     )
     return Context(task, nothing)

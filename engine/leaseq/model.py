@@ -229,13 +229,9 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     queue: str
     type: str
     payload: bytes
-    priority: Priority
     counts: Counts
     timeout_seconds: float
-    idempotency_key: str | None
     headers: bytes | None
-    created_at: datetime
-    run_at: datetime
     expired: bool
 
 

@@ -105,14 +105,10 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
         queue=row[3],
         type=row[4],
         payload=row[5].encode(),
-        priority=PRIORITIES[row[6]],
-        counts=Counts(row[7], row[8], row[9], row[10], row[17]),
-        timeout_seconds=row[11],
-        idempotency_key=row[12],
-        headers=_bytes(row[13]),
-        created_at=row[14],
-        run_at=row[15],
-        expired=row[16],
+        counts=Counts(row[6], row[7], row[8], row[9], row[13]),
+        timeout_seconds=row[10],
+        headers=_bytes(row[11]),
+        expired=row[12],
     )
 
 

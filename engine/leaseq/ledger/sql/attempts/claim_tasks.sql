@@ -8,33 +8,34 @@
 -- to eight paused queues are read once. Beyond eight, each task looks up its own queue, because
 -- clients can make up any number of names. A row that does not come back was not PENDING, its queue
 -- is paused or belongs to other workers, or the worker is closed (find_snapshots.sql,
--- list_queues.sql and find_worker.sql tell which). The state to claim from is a column of `wanted`
--- and not a constant, on purpose: an hour-old statistic may say that almost nothing is PENDING, and
--- Postgres would then begin with "the one" PENDING row and compare it, and 20,000 others, with each
--- id. `expired` is true past `expires_at` unless an earlier attempt began: only a task that never
+-- list_queues.sql and find_worker.sql tell which). The values that a task must have are columns
+-- of `wanted` and not constants or other tables, on purpose: an hour-old statistic may say that
+-- almost nothing is PENDING, and Postgres would then begin with "the one" PENDING row and compare
+-- it, and 20,000 others, with each id. Where the table was almost empty, it would begin with all
+-- tasks of the worker's queues. `expired` is true past `expires_at` unless an earlier attempt began: only a task that never
 -- began expires. An attempt that its worker handed over without starting it did not begin. The
 -- attempts are read for such tasks alone.
 -- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
 with me as (
-    select id, queues from leaseq.workers
+    select id, queues, array(select name from leaseq.queues where paused limit 9) as paused
+    from leaseq.workers
     where id = %(worker_id)s and closed_at is null
     for share
-), kept as materialized (
-    select array(select name from leaseq.queues where paused limit 9) as queues
 ), wanted as materialized (
-    select id, 'PENDING' as state from unnest((select %(ids)s::uuid[])) as w (id)
+    select w.id, 'PENDING' as state, me.id as worker_id, me.queues, me.paused
+    from me, unnest((select %(ids)s::uuid[])) as w (id)
 )
 update leaseq.tasks as t
-set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,
+set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = wanted.worker_id,
     started_at = clock_timestamp(), progress = null
-from wanted, me, kept
+from wanted
 where t.id = wanted.id and t.state = wanted.state and case
-    when cardinality(kept.queues) < 9 then t.queue <> all(kept.queues)
+    when cardinality(wanted.paused) < 9 then t.queue <> all(wanted.paused)
     else not coalesce((select q.paused from leaseq.queues as q where q.name = t.queue), false)
-end and t.queue = any(me.queues)
+end and t.queue = any(wanted.queues)
 returning
-    t.id::text, t.attempt, t.tenant, t.queue, t.type, t.payload::text, t.priority, t.retry_count, t.crash_count, t.loss_count,
-    t.max_attempts, t.timeout_seconds, t.idempotency_key, t.headers::text, t.created_at, t.run_at,
+    t.id::text, t.attempt, t.tenant, t.queue, t.type, t.payload::text, t.retry_count, t.crash_count, t.loss_count,
+    t.max_attempts, t.timeout_seconds, t.headers::text,
     case when t.expires_at <= now() then coalesce((
         select false from leaseq.attempts as a
         where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'other_version', 'isolated')

@@ -2,8 +2,8 @@
 -- lost on the way: a committed claim is taken up, not guessed at. Zero rows: the claim did not
 -- happen, or was taken away since. `expired` as in claim_tasks.sql.
 select
-    t.id::text, attempt, tenant, queue, type, payload::text, priority, retry_count, crash_count, loss_count,
-    max_attempts, timeout_seconds, idempotency_key, headers::text, created_at, run_at,
+    t.id::text, attempt, tenant, queue, type, payload::text, retry_count, crash_count, loss_count,
+    max_attempts, timeout_seconds, headers::text,
     case when t.expires_at <= now() then coalesce((
         select false from leaseq.attempts as a
         where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'other_version', 'isolated')
