@@ -140,7 +140,7 @@ async def test_a_range_of_the_ledger_for_one_lane(
             "default", Lane.NORMAL, cursor=cursor, until=until, limit=limit
         )
 
-    assert await read(ids[0], ids[5], 100) == BacklogBatch(ids[4], 5, [ids[0], ids[3], ids[4]])
+    assert await read(ids[0], ids[5], 100) == BacklogBatch(None, 5, [ids[0], ids[3], ids[4]])
     assert await read(ids[1], LAST_ID, 3) == BacklogBatch(ids[3], 3, [ids[3]])
     assert await read(LAST_ID, LAST_ID, 3) == BacklogBatch(None, 0, [])
 

@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 
 class BacklogBatch(Struct, frozen=True):
-    """Part of the ledger, for one lane. `last_id` is the last that was looked at (None: nothing was
-    there to look at)."""
+    """Part of the ledger, for one lane. `last_id` is the last that was looked at, if the range may
+    go on behind it."""
 
     last_id: str | None
     looked_at: int
@@ -75,7 +75,7 @@ class _Window(Struct, frozen=True):
         if self.end is not None and one.until > self.end:
             raise _NotCovered
         ids = [task_id for task_id in self._from(one) if task_id < one.until]
-        return BacklogBatch(ids[-1] if ids else None, 0, ids)
+        return BacklogBatch(None, 0, ids)
 
     def _from(self, one: _Wanted) -> list[str]:
         ids = self.waiting.get((one.queue, LANE_PRIORITIES[one.lane]), [])
@@ -172,7 +172,7 @@ class BacklogLedger:
             "sizes": numbers(one.size for one in wanted),
         }
         return [
-            BacklogBatch(*row)
+            BacklogBatch(row.last_id, row.looked_at, row.ids.split(",") if row.ids else [])
             for row in await self._session.fetch("refill_tasks", params, idempotent=True)
         ]
 

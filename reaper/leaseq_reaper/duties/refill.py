@@ -249,7 +249,7 @@ class Refill:
         if not is_known or end == LAST_ID or not in_lane.isdisjoint(wanted):
             in_lane = await self._lists.ahead(full.queue, full.lane, cursor=seen.cursor)
         missing = [task_id for task_id in wanted if task_id not in in_lane]
-        next_backlog = _backlog_after(seen, batch, wanted=wanted, rows=full.rows)
+        next_backlog = _backlog_after(seen, batch, wanted=wanted)
         after = await self._push(full, missing, seen=seen, next_backlog=next_backlog)
         if after is not None and after.until is None:
             self._known[full.queue, full.lane] = (
@@ -291,13 +291,11 @@ class Refill:
             seen = after
 
 
-def _backlog_after(
-    seen: Backlog, batch: BacklogBatch, *, wanted: Sequence[str], rows: int
-) -> Backlog | None:
+def _backlog_after(seen: Backlog, batch: BacklogBatch, *, wanted: Sequence[str]) -> Backlog | None:
     """The backlog once the wanted tasks of a range are in the lane. None: it ends with them."""
     if len(wanted) < len(batch.task_ids):
         return seen.later(next_id(wanted[-1]))
-    if batch.last_id is not None and batch.looked_at > rows:
+    if batch.last_id is not None:
         return seen.later(next_id(batch.last_id))
     end = seen.until or LAST_ID
     return None if end == LAST_ID else Backlog.of(end)
