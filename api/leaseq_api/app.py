@@ -1,8 +1,7 @@
 """Build the Litestar application of the API.
 
 It has the routes, the table of problems, the checks in front of both, and a lifespan that holds the
-engine. Invariants: nothing connects before the lifespan begins. Every answer carries the same few
-security headers.
+engine. Nothing connects before the lifespan begins.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ from importlib.metadata import version
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.types import Message, Scope
 
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
 from leaseq_api import health, operate, problem_pages, problems, tasks
 from leaseq_api.openapi import openapi_config
-from leaseq_api.problems import HEADERS
 from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
 from leaseq_api.security.hosts import Hosts
@@ -46,7 +43,6 @@ def create_app(config: Config) -> Litestar:
             HTTPException: problems.of_http,
             Exception: problems.of_fault,
         },
-        before_send=[_add_headers],
         openapi_config=openapi_config(
             version("leaseq"), key_required=config.require_idempotency_key
         ),
@@ -56,11 +52,6 @@ def create_app(config: Config) -> Litestar:
     )
     app.asgi_handler = Gate(app, app.asgi_handler, Hosts(config))
     return app
-
-
-async def _add_headers(message: Message, _: Scope) -> None:
-    if message["type"] == "http.response.start":
-        message["headers"] = [*message["headers"], *HEADERS]
 
 
 __all__ = ["create_app"]

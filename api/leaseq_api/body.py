@@ -8,14 +8,15 @@ body has arrived completely when a route begins, within the bounds of the HTTP s
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
-from litestar import Request
 
 from leaseq_api.refused import Refused
 
 T = TypeVar("T")
+JSON = b"application/json"
 
 _CONTENT_TYPE = re.compile(
     r'application/json[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE
@@ -26,10 +27,10 @@ _FIELD = re.compile(
 )
 
 
-async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T]) -> T:
-    """Read and decode a body. Raises `Refused`. The framework limits its size."""
-    _check_media_type(request)
-    raw = await request.body()
+def decode_json(raw: bytes, headers: Mapping[bytes, bytes], decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode a body. Raises `Refused`. The HTTP server limits its size."""
+    if headers.get(b"content-type") != JSON or b"content-encoding" in headers:
+        _check_media_type(headers)
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -40,13 +41,13 @@ async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decod
         raise Refused("json_invalid", "the body is nested too deeply") from None
 
 
-def _check_media_type(request: Request[Any, Any, Any]) -> None:
-    given = request.headers.get("content-type", "")
+def _check_media_type(headers: Mapping[bytes, bytes]) -> None:
+    given = headers.get(b"content-type", b"").decode("latin-1")
     if not _CONTENT_TYPE.fullmatch(given.strip()):
         raise Refused(
             "media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8"
         )
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refused("media_type_unsupported", "the body must not be compressed")
 
 
@@ -61,4 +62,4 @@ def _misfit(message: str) -> Refused:
     return Refused("submission_invalid", message, pointer="")
 
 
-__all__ = ["read_json"]
+__all__ = ["JSON", "decode_json"]

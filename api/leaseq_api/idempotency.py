@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from leaseq.errors import IdempotencyKeyInvalid
 
 HEADER = "Idempotency-Key"
+RAW_HEADER = HEADER.lower().encode()
 
 _STRING = r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
 _QUOTED = re.compile(_STRING)
@@ -30,10 +31,12 @@ def parse_key(values: Sequence[str]) -> str | None:
     Raises `IdempotencyKeyInvalid` where a quoted string is malformed, where the values differ, and
     for a bare text with a comma.
     """
+    if not values:
+        return None
     keys = {key for value in values for key in _parse(value.strip(" \t"))}
     if len(keys) > 1:
         raise IdempotencyKeyInvalid(f"{HEADER} was sent more than once, with different values")
-    return keys.pop() if keys else None
+    return keys.pop()
 
 
 def _parse(value: str) -> list[str]:
@@ -50,4 +53,4 @@ def _parse(value: str) -> list[str]:
     return [_ESCAPE.sub(r"\1", text) for text in _QUOTED.findall(value)]
 
 
-__all__ = ["HEADER", "parse_key"]
+__all__ = ["HEADER", "RAW_HEADER", "parse_key"]

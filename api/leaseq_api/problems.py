@@ -24,7 +24,7 @@ from leaseq.observability.telemetry import emit
 from leaseq_api.refused import Refused
 from leaseq_api.schemas import PostgresState, RedisState
 
-# Of every answer.
+# Of every answer; the HTTP server adds them.
 HEADERS = [
     (b"server", b"leaseq"),
     (b"x-content-type-options", b"nosniff"),

@@ -109,6 +109,23 @@ class TaskView(TaskSummaryView, frozen=True, kw_only=True):
     payload: Json | UnsetType = UNSET  # omitted in the answer to a submission
 
 
+class FreshTaskView(TaskView, frozen=True, kw_only=True):
+    """A task that was created a moment ago, and has done nothing yet."""
+
+    attempt: Count = 0
+    retry_count: Count = 0
+    crash_count: Count = 0
+    loss_count: Count = 0
+    hand_back_count: Count = 0
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
+    cancel_requested_at: Moment | None = None
+    worker_id: str | None = None
+    progress: Json | None = None
+    error: Json | None = None
+    result: Json | None = None
+
+
 class RememberedTask(Struct, frozen=True, kw_only=True):
     """The rest of a task that was pruned, but whose idempotency key still exists."""
 
@@ -214,6 +231,7 @@ __all__ = [
     "AttemptList",
     "AttemptView",
     "DepthsView",
+    "FreshTaskView",
     "Json",
     "ListQuery",
     "Live",

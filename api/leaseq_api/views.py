@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from leaseq.dispatch.queue_lists import Depths
 from leaseq.ledger.task_lists import Listing
@@ -12,6 +12,7 @@ from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, T
 from leaseq_api.schemas import (
     AttemptView,
     DepthsView,
+    FreshTaskView,
     Json,
     PriorityName,
     RememberedTask,
@@ -28,22 +29,6 @@ _NAMES: dict[Priority, PriorityName] = {
 }
 
 
-# A task that was created a moment ago has done nothing yet.
-_NOTHING = dict.fromkeys(TaskView.__struct_fields__) | {
-    "attempt": 0,
-    "retry_count": 0,
-    "crash_count": 0,
-    "loss_count": 0,
-    "hand_back_count": 0,
-}
-_OF_SUBMITTED = [name for name in TaskView.__struct_fields__ if name in Submitted.__struct_fields__]
-_OF_SUBMISSION = [
-    name
-    for name in TaskView.__struct_fields__
-    if name in Submission.__struct_fields__ and name not in _OF_SUBMITTED
-]
-
-
 def summary_view(task: TaskSummary) -> TaskSummaryView:
     """A task as a list shows it."""
     return _view(TaskSummaryView, task)
@@ -56,12 +41,19 @@ def task_view(task: Task) -> TaskView:
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
     """A task that was just created, without reading the ledger again."""
-    values: dict[str, Any] = dict(_NOTHING)
-    for name in _OF_SUBMISSION:
-        values[name] = getattr(submission, name)
-    for name in _OF_SUBMITTED:
-        values[name] = getattr(submitted, name)
-    return TaskView(**values | {"priority": _NAMES[submission.priority], "payload": UNSET})
+    return FreshTaskView(
+        task_id=submitted.task_id,
+        type=submission.type,
+        queue=submitted.queue,
+        state=submitted.state,
+        priority=_NAMES[submission.priority],
+        max_attempts=submission.max_attempts,
+        timeout_seconds=submission.timeout_seconds,
+        idempotency_key=submission.idempotency_key,
+        created_at=submitted.created_at,
+        run_at=submitted.run_at,
+        expires_at=submission.expires_at,
+    )
 
 
 def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
@@ -96,13 +88,15 @@ def depths_view(depths: Depths) -> DepthsView:
 def _view(kind: type[T], source: Struct) -> T:
     """A view of the same fields. Values of clients and handlers are JSON already and are not
     encoded again."""
-    return kind(**{name: _shown(getattr(source, name)) for name in kind.__struct_fields__})
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return Json(value)
-    return _NAMES[value] if isinstance(value, Priority) else value
+    values: dict[str, Any] = {}
+    for name in kind.__struct_fields__:
+        value = getattr(source, name)
+        if isinstance(value, bytes):
+            value = Json(value)
+        elif isinstance(value, Priority):
+            value = _NAMES[value]
+        values[name] = value
+    return kind(**values)
 
 
 __all__ = [

@@ -96,14 +96,6 @@ async def test_the_link_of_every_problem_leads_to_a_page_about_it(api: Api) -> N
     problem(await api.client.get("/problems/nonsense"), "not_found")
 
 
-async def test_every_answer_carries_the_same_manners(api: Api) -> None:
-    for path in ("/health/live", "/api/tasks", "/nowhere", "/schema", "/api/tasks/x"):
-        headers = (await api.client.get(path)).headers
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["cache-control"] == "no-store"
-        assert headers["server"] == "leaseq"
-
-
 async def test_client_input_is_not_logged_at_info(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:

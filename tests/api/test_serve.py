@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
 from leaseq_api.serve import DRAIN_SECONDS, check_address
+from support.raw_http import MANNERS
 from support.servers import free_port
 
 # Four test runs at a time start processes on a machine of two cores.
@@ -115,7 +116,9 @@ def test_api_serves_and_ends_on_sigterm(config: Config, tmp_path: Path) -> None:
             "/api/tasks", json={"type": "add", "payload": [1, 2]}, headers={"Idempotency-Key": "k"}
         )
         assert answer.status_code == 202
-        assert answer.headers["server"] == "leaseq"
+        assert MANNERS.items() <= answer.headers.items()
+        for path in ("/health/live", "/api/tasks", "/nowhere", "/schema", "/api/tasks/x"):
+            assert MANNERS.items() <= client.get(path).headers.items()
         assert client.get(answer.headers["location"]).json()["payload"] == [1, 2]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=5) == 0

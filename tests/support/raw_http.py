@@ -19,6 +19,8 @@ from leaseq_api.problems import KINDS, PROBLEM_JSON
 
 GIVE_UP_SECONDS = 60.0
 SECRET = "s3cret"
+# Of every answer.
+MANNERS = {"server": "leaseq", "x-content-type-options": "nosniff", "cache-control": "no-store"}
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
@@ -45,7 +47,6 @@ class Answer(Struct, frozen=True):
         assert problem["instance"].startswith("/") or problem["instance"].isascii()
         assert self.headers["link"].startswith(f"</problems/{code}>")
         assert ("retry-after" in self.headers) == KINDS[code].retry
-        assert self.headers["server"] == "leaseq"
         return code
 
 
@@ -70,6 +71,7 @@ def take_apart(raw: bytes, *, heads: bool = False) -> list[Answer]:
             assert not headers
             continue
         assert "date" in headers
+        assert MANNERS.items() <= headers.items()
         length = 0 if heads or status[1] == b"204" else int(headers["content-length"])
         assert len(raw) >= length, (headers, raw)
         answers.append(Answer(int(status[1]), headers, raw[:length]))

@@ -68,10 +68,8 @@ class Connection(asyncio.Protocol):
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._server, self._limits)
-        local, far = (
-            self._transport.get_extra_info("sockname"),
-            self._transport.get_extra_info("peername"),
-        )
+        local = self._transport.get_extra_info("sockname")
+        far = self._transport.get_extra_info("peername")
         self._addresses = {
             "server": tuple(local[:2]) if local else None,
             "client": tuple(far[:2]) if far else None,
@@ -172,7 +170,8 @@ class Connection(asyncio.Protocol):
         if not head.path.startswith(HEALTH):
             if self.surplus:
                 raise Malformed("overloaded", CROWDED)
-            self._check_room()
+            if server.in_flight > self._limits.in_flight_bytes:
+                self._make_room()
         exchange = Exchange(self, method=method, version=version, headers=self._headers, head=head)
         exchange.keep_alive = self._parser.should_keep_alive() and not (
             server.stopping or self.surplus
@@ -195,7 +194,8 @@ class Connection(asyncio.Protocol):
             raise Malformed(
                 "body_too_large", f"the body may have {limits.body_bytes} bytes at most"
             )
-        self._check_room()
+        if self._server.in_flight > limits.in_flight_bytes:
+            self._make_room()
 
     def on_message_complete(self) -> None:
         exchange = self._receiving
@@ -216,8 +216,8 @@ class Connection(asyncio.Protocol):
     async def drained(self) -> None:
         await self._outgoing.drained()
 
-    def date(self) -> bytes:
-        return self._server.date
+    def common_lines(self) -> bytes:
+        return self._server.common_lines
 
     def ended(self, exchange: Exchange, *, whole: bool) -> None:
         self._running = None
@@ -338,7 +338,7 @@ class Connection(asyncio.Protocol):
             if self._raw_size > 2 * self._limits.body_bytes + self._limits.head_bytes:
                 raise Malformed("body_too_large", "the body has more frames of chunks than content")
 
-    def _check_room(self) -> None:
+    def _make_room(self) -> None:
         limits, server = self._limits, self._server
         while server.in_flight > limits.in_flight_bytes:
             if not server.free_bytes(self):
@@ -406,7 +406,7 @@ class Connection(asyncio.Protocol):
     def _refused(self, code: str, detail: str) -> bytes:
         head = self._receiving is not None and self._receiving.method == "HEAD"
         problem = raw_problem(code, detail, path=self._target.partition(b"?")[0])
-        return closing_answer(problem, date=self._server.date, head=head)
+        return closing_answer(problem, lines=self._server.common_lines, head=head)
 
     def _write_refusal(self, refusal: bytes) -> None:
         self._input_ended = self._lingering = True

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.head import Head, Headers
-from leaseq_api.problems import FAULT, HEADERS, RawAnswer, raw_problem
+from leaseq_api.problems import FAULT, RawAnswer, raw_problem
 
 Event = dict[str, Any]
 Application = Callable[..., Coroutine[Any, Any, None]]
@@ -31,6 +31,10 @@ _NO_BODY = (204, 304)
 class Channel(Protocol):
     """The part of a connection that an exchange uses."""
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the client has not yet read most of the written bytes."""
+
     def write(self, data: bytes) -> None:
         """Send bytes to the client; none after the connection is gone."""
 
@@ -40,8 +44,8 @@ class Channel(Protocol):
     def ended(self, exchange: Exchange, *, whole: bool) -> None:
         """The application is done; `whole` unless its answer ended early."""
 
-    def date(self) -> bytes:
-        """The header line with the time."""
+    def common_lines(self) -> bytes:
+        """The header lines of every answer."""
 
 
 class Exchange:
@@ -124,7 +128,9 @@ class Exchange:
             self.keep_alive = False
             fault = raw_problem("internal_error", FAULT, path=self.head.path)
             self._channel.write(
-                closing_answer(fault, date=self._channel.date(), head=self.method == "HEAD")
+                closing_answer(
+                    fault, lines=self._channel.common_lines(), head=self.method == "HEAD"
+                )
             )
 
     async def receive(self) -> Event:
@@ -145,7 +151,8 @@ class Exchange:
             return
         if self._completed:
             raise RuntimeError("the answer is complete")
-        await self._channel.drained()
+        if self._channel.stuck:
+            await self._channel.drained()
         body, more = message.get("body", b""), message.get("more_body", False)
         pieces: list[bytes] = [] if self._started else self._begin(len(body), more=more)
         if self.method != "HEAD":
@@ -162,7 +169,7 @@ class Exchange:
         if start is None:
             raise RuntimeError("an answer begins with its status")
         self._started = True
-        pieces, framed = [_STATUS[start["status"]], self._channel.date()], False
+        pieces, framed = [_STATUS[start["status"]], self._channel.common_lines()], False
         for name, value in start["headers"]:
             framed = framed or name == b"content-length"
             pieces += (name, b": ", value, b"\r\n")
@@ -185,11 +192,11 @@ class Exchange:
         return b"transfer-encoding: chunked\r\n"
 
 
-def closing_answer(refusal: RawAnswer, *, date: bytes, head: bool = False) -> bytes:
+def closing_answer(refusal: RawAnswer, *, lines: bytes, head: bool = False) -> bytes:
     """The bytes of an answer after which the connection is closed."""
-    lines = [b"%b: %b\r\n" % header for header in (*refusal.headers, *HEADERS)]
+    more = [b"%b: %b\r\n" % header for header in refusal.headers]
     body = b"" if head else refusal.body
-    return b"".join([_STATUS[refusal.status], date, *lines, b"connection: close\r\n\r\n", body])
+    return b"".join([_STATUS[refusal.status], lines, *more, b"connection: close\r\n\r\n", body])
 
 
 __all__ = ["Application", "Channel", "Event", "Exchange", "closing_answer"]

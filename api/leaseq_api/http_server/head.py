@@ -22,7 +22,7 @@ _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"host"})
+_ONCE = (b"content-length", b"transfer-encoding", b"expect")
 
 
 class Malformed(Exception):
@@ -44,20 +44,25 @@ class Head(Struct, frozen=True):
 
 def read_head(target: bytes, headers: Headers, *, version: str, limits: Limits) -> Head:
     """Check target and framing of a request. Raises `Malformed`."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _FRAMING:
-            if name in found and name != b"host":  # how often Host comes is judged with its value
-                raise Malformed("header_repeated", f"{name.decode()} may be sent only once")
-            found[name] = value
+    found = dict(headers)
+    if len(found) != len(headers):
+        _check_repeated(headers)
     if version not in ("1.1", "1.0"):
         raise Malformed("request_malformed", "this service speaks HTTP/1.1")
     length = _length(found, version=version)
     if length is not None and length > limits.body_bytes:
         raise Malformed("body_too_large", f"the body may have {limits.body_bytes} bytes at most")
-    path, _, query = _origin_form(target, found.get(b"host", b"")).partition(b"?")
+    path, _, query = _origin_form(target, found).partition(b"?")
     expected = found.get(b"expect", b"").lower() == b"100-continue" and version == "1.1"
     return Head(path, query, length, expected and length != 0)
+
+
+def _check_repeated(headers: Headers) -> None:
+    """Refuse framing that was sent twice. How often Host comes is judged with its value."""
+    names = [name for name, _ in headers]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise Malformed("header_repeated", f"{name.decode()} may be sent only once")
 
 
 def _length(found: dict[bytes, bytes], *, version: str) -> int | None:
@@ -76,7 +81,7 @@ def _length(found: dict[bytes, bytes], *, version: str) -> int | None:
     return int(length)
 
 
-def _origin_form(target: bytes, host: bytes) -> bytes:
+def _origin_form(target: bytes, found: dict[bytes, bytes]) -> bytes:
     """Path and query. The absolute form must be taken (RFC 9112, 3.2.2); it has to name the same
     host as Host."""
     if not _VISIBLE.fullmatch(target):
@@ -88,7 +93,7 @@ def _origin_form(target: bytes, host: bytes) -> bytes:
         raise Malformed(
             "request_malformed", "the target of a request is a path, with a query or without"
         )
-    if absolute[1].lower() != host.lower():
+    if absolute[1].lower() != found.get(b"host", b"").lower():
         raise Malformed("host_invalid", "the target names another host than the Host header")
     return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
 

@@ -17,11 +17,13 @@ from leaseq_api.http_server.connection import Connection
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.state import Counted
+from leaseq_api.problems import HEADERS
 
 BACKLOG = 1024
 # Descriptors of everything else: stores, log, the listening sockets.
 OTHER_FILES = 128
 CROWDED_EVERY_SECONDS = 60.0
+_COMMON_LINES = b"".join(b"%b: %b\r\n" % header for header in HEADERS)
 
 
 class Server:
@@ -30,7 +32,7 @@ class Server:
     def __init__(self, application: Application, limits: Limits) -> None:
         self.application = application
         self.limits = limits
-        self.date = b""
+        self.common_lines = b""
         self.stopping = False
         self.in_flight = 0
         self.connections: set[Counted] = set()
@@ -47,7 +49,7 @@ class Server:
         `OSError`."""
         _allow_files(self.limits.connections + self.limits.spare_connections + OTHER_FILES)
         loop = asyncio.get_running_loop()
-        self.date = _date()
+        self.common_lines = _common_lines()
         self._listener = await loop.create_server(
             lambda: Connection(self), host, port, backlog=BACKLOG
         )
@@ -83,7 +85,7 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.limits.tick_seconds)
-            self.date = _date()
+            self.common_lines = _common_lines()
             now = loop.time()
             for connection in tuple(self.connections):
                 connection.check(now)
@@ -170,8 +172,9 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _date() -> bytes:
-    return b"date: %b\r\n" % formatdate(usegmt=True).encode()
+def _common_lines() -> bytes:
+    """The header lines of every answer, which are the same for about a second."""
+    return b"date: %b\r\n" % formatdate(usegmt=True).encode() + _COMMON_LINES
 
 
 __all__ = ["Server"]

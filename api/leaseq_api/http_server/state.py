@@ -47,7 +47,7 @@ class ServerState(Protocol):
 
     application: Application
     limits: Limits
-    date: bytes
+    common_lines: bytes  # of the head of every answer
     stopping: bool
     in_flight: int
 

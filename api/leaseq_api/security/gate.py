@@ -9,10 +9,12 @@ address (RFC 9110, 9.3).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from litestar import Litestar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from leaseq_api.http_server.head import Headers
 from leaseq_api.problems import allow_header, raw_problem
 from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts, is_host
@@ -78,13 +80,10 @@ class Gate:
         """The method of a request that passes. Raises `Refused`."""
         method: str = scope["method"]  # type: ignore[typeddict-item]
         path: bytes = scope["raw_path"]
-        found: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name in ONCE:
-                if name in found:
-                    code = "host_invalid" if name == b"host" else "header_repeated"
-                    raise Refused(code, f"the header {name.decode()} may be sent only once")
-                found[name] = value
+        headers: Headers = scope["headers"]  # type: ignore[assignment]
+        found = dict(headers)
+        if len(found) != len(headers):
+            _check_repeated(name for name, _ in headers)
         host = self._check_host(found.get(b"host"), path)
         if not _PATH.fullmatch(path) and not (method == "OPTIONS" and path == b"*"):
             raise Refused(
@@ -133,6 +132,15 @@ class Gate:
             if pattern.fullmatch(path)
             for method in methods
         }
+
+
+def _check_repeated(names: Iterable[bytes]) -> None:
+    seen: set[bytes] = set()
+    for name in names:
+        if name in ONCE and name in seen:
+            code = "host_invalid" if name == b"host" else "header_repeated"
+            raise Refused(code, f"the header {name.decode()} may be sent only once")
+        seen.add(name)
 
 
 def _pattern(path: str) -> re.Pattern[str]:
