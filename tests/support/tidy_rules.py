@@ -260,11 +260,11 @@ def events_are_known(module: Module) -> Iterator[str]:
 
 
 def events_have_their_fields(module: Module) -> Iterator[str]:
-    """The catalogue declares the fields of each event. Fields that a call adds with ** are checked
-    when the tests record it."""
+    """The catalogue declares the fields of each event. Fields in a dict are checked when the tests
+    record it."""
     for call in calls(module, "emit"):
         given = {keyword.arg for keyword in call.keywords if keyword.arg}
-        is_open = any(keyword.arg is None for keyword in call.keywords)
+        is_open = len(call.args) > 1 or any(keyword.arg is None for keyword in call.keywords)
         for name in _names_of(call):
             if kind := CATALOGUE.get(name):
                 misfit = kind.misfit(given | set(kind.required.split()) if is_open else given)

@@ -45,6 +45,7 @@ VALUE_LIMIT = 8_192  # characters of one value, if the line is too long
 # Exceptions that a handler's code may raise here (`__str__` of a logged value): all but a
 # cancellation.
 RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
+DEL = 0x7F
 LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, WARNING, ERROR)}
 
 # Fields with several lines.
@@ -61,13 +62,8 @@ def set_up_logs(config: Config) -> None:
     if wanted == "auto":
         wanted = "console" if sys.stderr.isatty() else "json"
     render = _render_json if wanted == "json" else _render_console
-    lines = Lines()
     _outlets[:] = [_open_outlet(render)]
-
-    def on_event(event: Event) -> None:
-        lines.write(_render_safely(render, _line(event.name, event.level, event.fields)))
-
-    subscribe(on_event, level=level)
+    subscribe(EventLines(render).add, level=level)
     handler = RecordHandler(render)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     _catch_the_rest()
@@ -180,7 +176,7 @@ def _render_json(line: Line) -> bytes:
     raw = _json.encode(line)
     # The encoder has escaped characters below U+0020. Nearly every line passes this test, which
     # costs no time.
-    return raw if raw.isascii() and b"\x7f" not in raw else printable_json(raw.decode()).encode()
+    return raw if raw.isascii() and DEL not in raw else printable_json(raw.decode()).encode()
 
 
 @lru_cache(maxsize=1)
@@ -207,35 +203,64 @@ def _render_console(line: Line) -> bytes:
     )
 
 
-class Lines:
-    """Writes lines to stderr. The lines of a burst are written together, since a system call for
-    each would dominate the cost.
+class EventLines:
+    """Writes the lines of events to stderr. Those of a burst are formatted and written at its end,
+    since a system call for each would dominate the cost.
 
     Never writes more than a pipe accepts as one piece, since the processes of a worker share their
     pipe.
     """
 
-    def __init__(self) -> None:
-        self._waiting: list[bytes] = []
-        self._size = 0
+    def __init__(self, render: Callable[[Line], bytes]) -> None:
+        self._render = render
+        self._waiting: list[Event] = []
 
-    def write(self, text: bytes) -> None:
-        """Write one line, given without its end. It is written when this returns, or when the burst
-        is over."""
-        size = len(text) + 1
-        if self._size + size > select.PIPE_BUF:
+    def add(self, event: Event) -> None:
+        """Write the line of one event. It is written when this returns, or when the burst is
+        over."""
+        self._waiting.append(event)
+        if not after_burst(self._flush):
             self._flush()
-        if after_burst(self._flush):
-            self._waiting.append(text)
-            self._size += size
-        else:
-            _write(text + b"\n")
 
     def _flush(self) -> None:
-        # Taken in one step, because another thread may add a line concurrently.
-        waiting, self._waiting, self._size = self._waiting, [], 0
-        if waiting:
-            _write(b"\n".join(waiting) + b"\n")
+        # Taken in one step, because another thread may add an event concurrently.
+        waiting, self._waiting = self._waiting, []
+        starts: dict[str, bytes] = {}
+        piece: list[bytes] = []
+        size = 0
+        for event in waiting:
+            line = self._line(event, starts)
+            if size + len(line) > select.PIPE_BUF and piece:
+                _write(b"".join(piece))
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line)
+        if piece:
+            _write(b"".join(piece))
+
+    def _line(self, event: Event, starts: dict[str, bytes]) -> bytes:
+        """The line of one event. In JSON, the events of one name in a burst share the start of the
+        line, and their fields are encoded after it."""
+        if self._render is _render_json:
+            start = starts.get(event.name)
+            if start is None:
+                start = starts[event.name] = _start_of(event)
+            try:
+                line = start + _json.encode(event.fields)[1:] + b"\n"
+                if start and line.isascii() and DEL not in line and len(line) <= LINE_LIMIT:
+                    return line
+            except RAISED:
+                pass
+        whole = _line(event.name, event.level, event.fields)
+        return _render_safely(self._render, whole) + b"\n"
+
+
+def _start_of(event: Event) -> bytes:
+    """The JSON line of an event up to its fields. Empty if there are none, or if one of them
+    replaces a value before."""
+    line = _line(event.name, event.level, {})
+    shared = not event.fields or line.keys() & event.fields.keys()
+    return b"" if shared else _json.encode(line)[:-1] + b","
 
 
 # At most one: for standard error, in a process that has set up its logs.

@@ -31,7 +31,7 @@ class Event(Struct, frozen=True):
 
 Listener = Callable[[Event], None]
 
-_listeners: list[tuple[int, Listener]] = []
+_listeners: tuple[tuple[int, Listener], ...] = ()
 _lowest = logging.CRITICAL
 
 
@@ -46,14 +46,18 @@ class Burst(threading.local):
 _burst = Burst()
 
 
-def emit(name: str, /, **fields: Any) -> None:
-    """Emit an event. An exception in a listener is logged and ignored: telemetry never ends an
-    attempt."""
+def emit(name: str, optional: dict[str, Any] | None = None, /, **fields: Any) -> None:
+    """Emit an event. `optional`: those of its optional fields that it has.
+
+    An exception in a listener is logged and ignored: telemetry never ends an attempt.
+    """
     level = EVENTS[name]
     if level < _lowest:
         return
+    if optional is not None:
+        fields |= optional
     event = Event(name, level, fields)
-    for least, listener in tuple(_listeners):
+    for least, listener in _listeners:
         if level >= least:
             try:
                 listener(event)
@@ -84,21 +88,19 @@ def burst() -> Iterator[None]:
 def after_burst(act: Callable[[], None]) -> bool:
     """Call this when the current burst is over, once. Returns False, without calling it, if there
     is no burst."""
-    if _burst.depth:
-        _burst.after[act] = None
-    return _burst.depth > 0
+    if not _burst.depth:
+        return False
+    _burst.after[act] = None
+    return True
 
 
 def subscribe(listener: Listener, *, level: int = DEBUG) -> Callable[[], None]:
     """Observe every event of at least this level. Returns a function that stops it."""
     entry = (level, listener)
-    _listeners.append(entry)
-    _lower()
+    _listen((*_listeners, entry))
 
     def unsubscribe() -> None:
-        if entry in _listeners:
-            _listeners.remove(entry)
-            _lower()
+        _listen(tuple(other for other in _listeners if other is not entry))
 
     return unsubscribe
 
@@ -114,9 +116,10 @@ def recorded(*, level: int = DEBUG) -> Iterator[list[Event]]:
         unsubscribe()
 
 
-def _lower() -> None:
-    global _lowest  # noqa: PLW0603 (one number, read on every emit)
-    _lowest = min((least for least, _ in _listeners), default=logging.CRITICAL)
+def _listen(listeners: tuple[tuple[int, Listener], ...]) -> None:
+    global _listeners, _lowest  # noqa: PLW0603 (both are read on every emit)
+    _listeners = listeners
+    _lowest = min((least for least, _ in listeners), default=logging.CRITICAL)
 
 
 __all__ = [

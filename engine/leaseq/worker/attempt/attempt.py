@@ -330,16 +330,17 @@ class Attempt:
     def _report(self, settled: Settled) -> None:
         claimed, ending = self.claimed, self._ending
         assert ending is not None, "it was settled"
+        error = None if ending.error is None else {"error": ending.error.message[:200]}
         emit(
             "attempt.settled",
+            error,
             task_id=settled.task_id,
             type=claimed.type,
             queue=claimed.queue,
             attempt=settled.attempt,
             outcome=ending.outcome,
             state=settled.state,
-            seconds=round(monotonic() - self._began, 4),
-            **({"error": ending.error.message[:200]} if ending.error else {}),
+            seconds=int((monotonic() - self._began) * 10_000) / 10_000,
         )
         if settled.state is State.FAILED:
             code = "" if ending.error is None else ending.error.code
