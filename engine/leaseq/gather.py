@@ -9,7 +9,6 @@ answer are limited elsewhere, and cost no future and no task.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
@@ -37,7 +36,7 @@ class Gatherer(Generic[T, R]):
         self._write = write
         self._batch_size = batch_size
         self._capacity = asyncio.Semaphore(capacity)
-        self._waiting: deque[tuple[T, Callable[[R | BaseException], None]]] = deque()
+        self._waiting: list[tuple[T, Callable[[R | BaseException], None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
@@ -62,8 +61,9 @@ class Gatherer(Generic[T, R]):
 
     async def _drain(self) -> None:
         while self._waiting:
-            size = min(self._batch_size, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(size)]
+            batch = self._waiting[: self._batch_size]
+            del self._waiting[: self._batch_size]
+            size = len(batch)
             answers: list[R | BaseException] = []
             try:
                 answers += await self._write([item for item, _ in batch])

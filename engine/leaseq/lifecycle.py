@@ -62,6 +62,9 @@ REFUSED = "Postgres did not commit the transaction of the handler"
 # The longest delay of a task, as for a submission.
 MAX_DELAY_SECONDS = 366 * 86_400.0
 
+# Of every attempt that succeeded: it changes no count.
+SUCCESS = Disposition(State.SUCCESS)
+
 
 def is_suspect(counts: Counts) -> bool:
     """Whether this task must run alone, because it may be the cause of its workers' crashes."""
@@ -87,7 +90,7 @@ def after(
     causes."""
     match ending.outcome:
         case Outcome.SUCCEEDED:
-            return Disposition(State.SUCCESS)
+            return SUCCESS
         case Outcome.CANCELLED:
             return Disposition(State.CANCELLED, error=ending.error)
         case Outcome.RELEASED:
@@ -167,6 +170,7 @@ def _bounded(delay: float) -> float:
 __all__ = [
     "MAX_DELAY_SECONDS",
     "PROMPT_LOSSES",
+    "SUCCESS",
     "SUSPECT_CRASHES",
     "TRANSITIONS",
     "after",

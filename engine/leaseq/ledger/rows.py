@@ -17,13 +17,12 @@ import msgspec
 from msgspec.structs import astuple
 
 from leaseq.ledger.arrays import numbers, quoted, words
-from leaseq.lifecycle import LANES, lane_of
+from leaseq.lifecycle import LANES, SUCCESS, lane_of
 from leaseq.model import (
     AttemptRecord,
     Claim,
     ClaimedTask,
     Counts,
-    Disposition,
     Lane,
     Outcome,
     Priority,
@@ -48,9 +47,6 @@ STATES = {state.value: state for state in State}
 PRIORITIES = {priority.value: priority for priority in Priority}
 # Of the lanes without suspects.
 LANE_PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
-
-
-SUCCESS = Disposition(State.SUCCESS)  # of an attempt that changes no count
 
 
 def _bytes(text: str | None) -> bytes | None:

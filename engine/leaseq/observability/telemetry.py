@@ -46,16 +46,17 @@ class Burst(threading.local):
 _burst = Burst()
 
 
-def emit(name: str, optional: dict[str, Any] | None = None, /, **fields: Any) -> None:
-    """Emit an event. `optional`: those of its optional fields that it has.
+def emit(name: str, given: dict[str, Any] | None = None, /, **fields: Any) -> None:
+    """Emit an event with these fields. `given`: a dict with fields, which becomes that of the event.
 
     An exception in a listener is logged and ignored: telemetry never ends an attempt.
     """
     level = EVENTS[name]
     if level < _lowest:
         return
-    if optional is not None:
-        fields |= optional
+    if given is not None:
+        given.update(fields)
+        fields = given
     event = Event(name, level, fields)
     for least, listener in _listeners:
         if level >= least:

@@ -10,8 +10,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
-
 from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
@@ -23,11 +21,8 @@ from leaseq.observability.telemetry import emit
 BATCH_SIZE = 500
 
 
-class QueuedRelease(Struct, frozen=True):
-    """One delivery on its way out of the processing list."""
-
-    queue: str
-    release: Release
+# One delivery on its way out of the processing list, and the queue of that list.
+QueuedRelease = tuple[str, Release]
 
 
 class Releaser:
@@ -46,20 +41,20 @@ class Releaser:
         self, queue: str, delivery: str | bytes, destination: Destination | Lane = Destination.DONE
     ) -> None:
         """Release one delivery."""
-        await self._gatherer.add(QueuedRelease(queue, Release(delivery, destination)))
+        await self._gatherer.add((queue, Release(delivery, destination)))
 
     async def release_all(self, queue: str, releases: Sequence[Release]) -> None:
         """Release many deliveries of one queue, in this order."""
-        await self._write([QueuedRelease(queue, release) for release in releases])
+        await self._write([(queue, release) for release in releases])
 
     def put(self, queue: str, release: Release, done: Callable[[object], None]) -> None:
         """Release one delivery, then call `done`."""
-        self._gatherer.put(QueuedRelease(queue, release), done)
+        self._gatherer.put((queue, release), done)
 
     async def _write(self, batch: Sequence[QueuedRelease]) -> list[None]:
         by_queue: defaultdict[str, list[Release]] = defaultdict(list)
-        for queued in batch:
-            by_queue[queued.queue].append(queued.release)
+        for queue, release in batch:
+            by_queue[queue].append(release)
         for queue, releases in by_queue.items():
             try:
                 found = await self._dispatcher.release(queue, releases, worker_id=self._worker_id)

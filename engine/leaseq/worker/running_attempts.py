@@ -35,7 +35,7 @@ class RunningAttempts:
 
     def start(self, claimed: ClaimedTask, delivery: InFlightDelivery) -> None:
         """Start the attempt of a claimed task."""
-        attempt = Attempt(claimed, delivery, self._services, done=self._attempt_done)
+        attempt = Attempt(claimed, delivery, self._services, self._attempt_done)
         if self._refusal is not None:
             attempt.stop(self._refusal)
         self._attempts[claimed.claim.task_id] = attempt

@@ -23,38 +23,46 @@ class Slots:
         self.unsettled = 0
         self.lingering = 0  # slots whose attempts have ended and whose handlers still run
         self._changed = asyncio.Event()
+        self._is_awaited = False  # so that a change costs no call while nothing waits here
 
     @property
     def free(self) -> int:
         return min(self.concurrency - self.running, UNSETTLED * self.concurrency - self.unsettled)
 
-    def take(self) -> None:
-        """Count an attempt that begins."""
-        self.running += 1
-        self.unsettled += 1
+    def take(self, count: int) -> None:
+        """Count attempts that begin."""
+        self.running += count
+        self.unsettled += count
 
     def linger(self) -> None:
         """Count an attempt that ends without its handler, which keeps the slot."""
         self.lingering += 1
 
-    def give_back(self, *, lingered: bool = False) -> None:
+    def stop_lingering(self) -> None:
+        """Count a handler that has ended after its attempt. Its slot is given back besides."""
+        self.lingering -= 1
+
+    def give_back(self) -> None:
         """Free the slot of a handler that is done. Its ending need not be written yet."""
         self.running -= 1
-        self.lingering -= lingered
-        self._changed.set()
+        if self._is_awaited:
+            self.wake()
 
     def mark_settled(self) -> None:
         """Count an ending that is written."""
         self.unsettled -= 1
-        self._changed.set()
+        if self._is_awaited:
+            self.wake()
 
     def wake(self) -> None:
         """Let everything that waits here look again."""
+        self._is_awaited = False
         self._changed.set()
 
     async def wait(self) -> None:
         """Wait until something changes."""
         self._changed.clear()
+        self._is_awaited = True
         await self._changed.wait()
 
     async def wait_for_one(self, seconds: float) -> None:

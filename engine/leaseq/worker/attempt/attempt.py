@@ -21,6 +21,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from msgspec.structs import asdict
+
 from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
@@ -56,7 +58,6 @@ class Attempt:
         claimed: ClaimedTask,
         delivery: InFlightDelivery,
         services: AttemptServices,
-        *,
         done: Callable[[Attempt], None],
     ) -> None:
         self.claimed = claimed
@@ -120,8 +121,8 @@ class Attempt:
         if handlers.isolated:
             self._leftovers = Leftovers(threads_of(handlers.pool))
         self._handler_task = handlers.start(self)
-        if self._handler_task.done():
-            self.handler_done(self._handler_task)
+        if self._handler_task.done():  # it has waited for nothing
+            self._handler_ended(self._handler_task)
         else:
             handlers.deadlines.set(self, claimed.timeout_seconds)
             self._handler_task.add_done_callback(self.handler_done)
@@ -155,23 +156,26 @@ class Attempt:
 
     def interrupted(self) -> Ending | None:
         """The ending of an attempt that was stopped, else None."""
-        return (
-            None
-            if self._stop is None
-            else outcome.stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
-        )
+        if self._stop is None:
+            return None
+        return outcome.stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
 
     def handler_done(self, task: asyncio.Task[Ending]) -> None:
-        """Go on with the ending of the handler."""
-        restore_streams()
+        """Go on after a handler that has waited, unless the attempt went on without it."""
         self._services.handlers.deadlines.clear(self, self.claimed.timeout_seconds)
         if self._patience is not None:
             self._patience.cancel()
         if self._is_abandoned:
+            restore_streams()
             self._give_slot_back()
             return
         if self._is_outlived:
             self._handler_overran()
+        self._handler_ended(task)
+
+    def _handler_ended(self, task: asyncio.Task[Ending]) -> None:
+        """Go on with the ending of the handler."""
+        restore_streams()
         cancelled = task.cancelled()
         if cancelled and self._stop is None and self._services.handlers.is_process_ending:
             # Code of some handler has cancelled every task of the process, which ends. The recovery
@@ -268,9 +272,7 @@ class Attempt:
 
     def _settle(self, ending: Ending) -> None:
         self._ending = ending
-        self._services.settler.put(
-            self._services.decider.settlement(self.claimed, ending), self.settle_done
-        )
+        self._services.settler.put(self._settlement(ending), self.settle_done)
 
     def _settlement(self, ending: Ending) -> Settlement:
         return self._services.decider.settlement(self.claimed, ending)
@@ -279,10 +281,10 @@ class Attempt:
         """Go on with the answer of the settler."""
         assert self._ending is not None, "it was sent"
         try:
-            if isinstance(answer, asyncio.CancelledError):  # the process ends
-                self.release_done()
-            elif not isinstance(answer, BaseException):
+            if not isinstance(answer, BaseException):
                 self._settled(answer)
+            elif isinstance(answer, asyncio.CancelledError):  # the process ends
+                self.release_done()
             elif isinstance(answer, Locked):
                 self._mark_settled()  # the other attempts do not wait for that row
                 self._services.settler.put_when_unlocked(
@@ -309,19 +311,13 @@ class Attempt:
 
     def _settled(self, settled: Settled | None) -> None:
         self._is_written = True
-        claim = self.claimed.claim
         reach("settle.committed")
         self._mark_settled()
         if settled is None:
             # The delivery stays in the processing list. If this worker is closed, its recovery is
             # about to move the delivery, to its lane if the task is PENDING again; if not, the list
             # audit finds it unknown and asks the ledger about it.
-            emit(
-                "attempt.fenced",
-                task_id=claim.task_id,
-                attempt=claim.attempt,
-                worker_id=claim.worker_id,
-            )
+            emit("attempt.fenced", asdict(self.claimed.claim))
             self.release_done()
             return
         self._report(settled)
@@ -330,18 +326,18 @@ class Attempt:
     def _report(self, settled: Settled) -> None:
         claimed, ending = self.claimed, self._ending
         assert ending is not None, "it was settled"
-        error = None if ending.error is None else {"error": ending.error.message[:200]}
-        emit(
-            "attempt.settled",
-            error,
-            task_id=settled.task_id,
-            type=claimed.type,
-            queue=claimed.queue,
-            attempt=settled.attempt,
-            outcome=ending.outcome,
-            state=settled.state,
-            seconds=int((monotonic() - self._began) * 10_000) / 10_000,
-        )
+        fields = {
+            "task_id": settled.task_id,
+            "type": claimed.type,
+            "queue": claimed.queue,
+            "attempt": settled.attempt,
+            "outcome": ending.outcome,
+            "state": settled.state,
+            "seconds": int((monotonic() - self._began) * 10_000) / 10_000,
+        }
+        if ending.error is not None:
+            fields["error"] = ending.error.message[:200]
+        emit("attempt.settled", fields)
         if settled.state is State.FAILED:
             code = "" if ending.error is None else ending.error.code
             emit(
@@ -406,7 +402,9 @@ class Attempt:
         """The handler does not run any more, and left nothing running."""
         if self._holds_slot and self._leftovers is None:
             self._holds_slot = False
-            self._services.slots.give_back(lingered=self._lingers)
+            if self._lingers:
+                self._services.slots.stop_lingering()
+            self._services.slots.give_back()
 
     def _mark_settled(self) -> None:
         """The ending is written, or will not be, or other attempts are not to wait for it."""

@@ -18,6 +18,7 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
+from leaseq.codec import encode_result
 from leaseq.errors import (
     Fail,
     Fenced,
@@ -44,6 +45,10 @@ from leaseq.safe_text.exceptions import (
 SERVER_LEFT_SECONDS = 1.0
 
 
+# Of most handlers, which return nothing.
+RETURNED_NOTHING = Ending(Outcome.SUCCEEDED, result=b"null")
+
+
 class Stop(StrEnum):
     """The reason for which a running attempt is interrupted."""
 
@@ -52,6 +57,14 @@ class Stop(StrEnum):
     LEASE_LOST = "lease_lost"  # the worker has lost its lease
     OVERTIME = "overtime"  # the time-out has passed
     SERVER = "server"  # the server of its open transaction was left
+
+
+def returned(result: object, *, max_bytes: int) -> Ending:
+    """The ending for what a handler returned, which may have so many bytes as JSON. Raises
+    `ResultInvalid`."""
+    if result is None:
+        return RETURNED_NOTHING
+    return Ending(Outcome.SUCCEEDED, result=encode_result(result, max_bytes=max_bytes))
 
 
 def ending_of(error: BaseException, interrupted: Callable[[], Ending | None]) -> Ending | None:
@@ -249,6 +262,7 @@ __all__ = [
     "for_this_version",
     "isolated",
     "plain_ending",
+    "returned",
     "stopped",
     "unknown_type",
 ]

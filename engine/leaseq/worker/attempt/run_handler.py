@@ -15,11 +15,10 @@ from concurrent.futures import Executor as Pool
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from leaseq.codec import encode_result
-from leaseq.model import ClaimedTask, Ending, Outcome
+from leaseq.model import ClaimedTask, Ending
 from leaseq.registry import Handler, Registry
 from leaseq.worker.attempt.deadlines import Deadlines
-from leaseq.worker.attempt.outcome import ending_of
+from leaseq.worker.attempt.outcome import ending_of, returned
 from leaseq.worker.process.forks import exit_forked_copy
 
 T = TypeVar("T")
@@ -84,9 +83,7 @@ class LoopExecutor:
                 result = await run.handler.function(**arguments)
             finally:
                 exit_forked_copy()
-            return Ending(
-                Outcome.SUCCEEDED, result=encode_result(result, max_bytes=self._result_max_bytes)
-            )
+            return returned(result, max_bytes=self._result_max_bytes)
         except (
             BaseException
         ) as error:  # a panic of an extension in another language is no Exception
@@ -109,9 +106,7 @@ class ThreadExecutor:
             arguments = run.handler.decode(run.claimed.payload)
             run.enter(arguments)
             result = await self._call(run, arguments)
-            return Ending(
-                Outcome.SUCCEEDED, result=encode_result(result, max_bytes=self._result_max_bytes)
-            )
+            return returned(result, max_bytes=self._result_max_bytes)
         except BaseException as error:
             ending = ending_of(error, run.interrupted)
             if ending is None:

@@ -156,8 +156,7 @@ class Intake:
                 self.deliveries.forget(new)
                 raise
         fitting = new[: max(slots.free, 0)]
-        for _ in fitting:
-            slots.take()
+        slots.take(len(fitting))
         unstarted = {delivery.task_id: delivery for delivery in fitting}
         try:
             if len(fitting) < len(new):
