@@ -20,8 +20,10 @@ RECORDED = {
     "timeout_seconds": r"\btimeout_seconds\b",
     "expires_at": r"\bexpires_ats?\b",
 }
-# Options that a task does not keep under their own names, or that workers do not get with their claim.
+# Options that a task does not keep under their own names.
 LEFT_OUT = {"delay_seconds"}
+# Options that workers get with their claim.
+HANDED = {"queue", "max_attempts", "timeout_seconds"}
 MOST_EDITS = 5
 
 
@@ -59,7 +61,12 @@ def test_options_recorded_with_a_task_are_those_of_the_sample() -> None:
 
 
 def test_edits_of_a_new_option_are_those_of_the_page() -> None:
-    assert _places() == set().union(*_tables().values())
+    tables = _tables()
+    handed = tables.pop("To hand it to workers")
+    assert _places() == set().union(*tables.values())
+    for place in handed:
+        text = (ROOT / place).read_text(encoding="utf-8")
+        assert all(re.search(RECORDED[name], text) for name in HANDED), place
 
 
 def test_recording_a_new_option_costs_at_most_five_edits() -> None:

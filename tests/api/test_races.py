@@ -81,7 +81,7 @@ async def test_submissions_that_come_together_share_their_inserts(
         == await rows(plain, "tasks")
     )
     # About ten here; how many come while an insert is on its way depends on who gets the processor.
-    assert 1 <= statements.count("submit_tasks") <= CLIENTS // 2
+    assert 1 <= statements.count("submit_plain") <= CLIENTS // 2
     assert "find_tasks" not in statements
     looks = statements.count("list_types")
     assert looks <= 2 + seconds / LOOK_AGAIN_SECONDS, (

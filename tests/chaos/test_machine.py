@@ -65,7 +65,10 @@ SOMETIMES = {
         "crash after close_worker",
         "crash before close",
     ),
-    "a client dies with a submission whose answer it has not heard": ("crash after submit_tasks",),
+    "a client dies with a submission whose answer it has not heard": (
+        "crash after submit_plain",
+        "crash after submit_tasks",
+    ),
     "the list of a worker is mended": ("delivery.stray", "delivery.restored"),
 }
 LONG_SEARCH = 500

@@ -52,6 +52,7 @@ LEASE = Claim(IDS[0], 1, "w")
 FEW = IDS[:20]
 KEYS = {"tenants": ["default"] * 20, "keys": [f"key-{n}" for n in range(20)]}
 SUBMISSIONS = rows.submission_arrays([submission(idempotency_key=f"new-{n}") for n in range(200)])
+PLAIN = rows.plain_submissions([submission() for _ in range(200)]) or {}
 SUCCESSES = rows.success_arrays([succeeded(Claim(task_id, 1, "w")) for task_id in IDS])
 SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -70,6 +71,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"},
         set(),
     ),
+    "submit_plain": (PLAIN, set()),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
     "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
     "find_due": (
@@ -232,6 +234,8 @@ def test_rows_are_locked_in_the_order_in_which_they_were_sent(
 
 
 LONE: dict[str, dict[str, Any]] = {
+    # Of a queue that is not known, since an id can be inserted only once.
+    "submit_plain": rows.plain_submissions([submission(queue="unknown")]) or {},
     "submit_tasks": rows.submission_arrays([submission()])
     | {"retention": 60.0, "after_commit": False, "patience": "250"},
     "claim_tasks": {"ids": IDS[:1], "worker_id": "w"},

@@ -42,7 +42,7 @@ class Prepared:
         ).encode()
 
 
-HOT = ("submit_tasks", "claim_tasks", "succeed_attempts", "settle_attempts")
+HOT = ("submit_plain", "submit_tasks", "claim_tasks", "succeed_attempts", "settle_attempts")
 PREPARED = {name: Prepared(name) for name in HOT}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import EnumType
+from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -131,13 +132,12 @@ def to_counts(row: Any) -> Counts:
     return Counts(row.retry_count, row.crash_count, row.loss_count, row.max_attempts)
 
 
-def fresh(submission: Submission, row: Row) -> Submitted:
-    """submit_tasks.sql, for a task that was created"""
-    priority = submission.priority
-    placed = lane_of(priority, crash_count=0, loss_count=0)
-    return Submitted(
-        submission.task_id, STATES[row[1]], False, row[2], row[3], submission.queue, placed
-    )
+def fresh(
+    submission: Submission, state: State, created_at: datetime, run_at: datetime
+) -> Submitted:
+    """submit_plain.sql and submit_tasks.sql, for a task that was created"""
+    placed = lane_of(submission.priority, crash_count=0, loss_count=0)
+    return Submitted(submission.task_id, state, False, created_at, run_at, submission.queue, placed)
 
 
 def replay(row: Any) -> Submitted:
@@ -176,6 +176,34 @@ def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
     """The arrays of submit_tasks.sql: one for each field of `Submission`, by its name."""
     columns = [*zip(*map(astuple, batch), strict=True)] or [()] * len(_SUBMISSION)
     return {name: pack(column) for (name, pack), column in zip(_SUBMISSION, columns, strict=True)}
+
+
+# The fields that plain submissions of one batch share, those that each has for itself (the
+# fingerprint is that of a key), and those that are None.
+_SHARED = ("tenant", "queue", "type", "priority", "max_attempts", "timeout_seconds")
+_OWN = ("task_id", "payload", "headers", "fingerprint")
+_LACKED = tuple(
+    name for name in Submission.__struct_fields__ if name not in _SHARED and name not in _OWN
+)
+_kind = attrgetter(*_SHARED, *_LACKED)
+
+
+def plain_submissions(batch: Sequence[Submission]) -> dict[str, Any] | None:
+    """The parameters of submit_plain.sql, or None where it cannot record this batch."""
+    kinds = [*map(_kind, batch)]
+    if not kinds or kinds.count(kinds[0]) < len(kinds):
+        return None
+    shared, lacked = kinds[0][: len(_SHARED)], kinds[0][len(_SHARED) :]
+    # A text that is no part of an array ends at a NUL, which no column can store.
+    if lacked.count(None) < len(lacked) or any("\0" in text for text in shared[:3]):
+        return None
+    headers = [s.headers for s in batch]
+    return dict(zip(_SHARED, shared, strict=True)) | {
+        "ids": words([s.task_id for s in batch]),
+        "payloads": quoted([s.payload.decode() for s in batch]),
+        "headers": None if headers.count(None) == len(headers) else _PACKS[bytes](headers),
+        "priority": int(batch[0].priority),
+    }
 
 
 def divide(batch: Sequence[Settlement]) -> tuple[list[Settlement], list[Settlement]]:

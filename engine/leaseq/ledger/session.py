@@ -87,6 +87,7 @@ FOR_HANDLERS = {
 # Statements of the hot path, whose rows are read by position: rows of names cost more. All others
 # are read by name.
 POSITIONAL = {
+    "submit_plain",
     "submit_tasks",
     "claim_tasks",
     "find_claimed",

@@ -9,6 +9,8 @@ after all (a small table) and finds a deadlock, its victim tries again (session.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -69,18 +71,23 @@ class TaskLedger:
         """Record submissions. By task id: the new task, or None where the key (or the id) exists
         already.
 
-        Within a batch no key may appear twice. With `conn` the rows belong to the caller's
-        transaction; they wait as SCHEDULED and due, so that `promote` delivers them after the
-        commit and never before. Nothing was recorded where this raises `IdempotencyInFlight` (an
+        Tasks of one kind without a key, which most batches are, have a shorter statement. Within a
+        batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
+        wait as SCHEDULED and due, so that `promote` delivers them after the commit and never
+        before. Nothing was recorded where this raises `IdempotencyInFlight` (an
         open transaction elsewhere holds one of the keys), `Locked` (another transaction holds a row
         or a table that they need) or `SubmissionInvalid` (Postgres refuses a value).
         """
-        params = rows.submission_arrays(batch) | {
-            "retention": retention_seconds,
-            "after_commit": conn is not None,
-            "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
-        }
+        plain = rows.plain_submissions(batch) if conn is None else None
         try:
+            if plain and (time := await self._submit_plain(plain, idempotent=idempotent)):
+                reach("submit.sent")
+                return {s.task_id: rows.fresh(s, State.PENDING, time, time) for s in batch}
+            params = rows.submission_arrays(batch) | {
+                "retention": retention_seconds,
+                "after_commit": conn is not None,
+                "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
+            }
             found = await self._session.fetch(
                 "submit_tasks", params, conn=conn, idempotent=idempotent
             )
@@ -95,11 +102,20 @@ class TaskLedger:
                 f"Postgres cannot store this submission: {text_of(error)}"
             ) from error
         reach("submit.sent")
-        by_id = {row[0]: row for row in found}
+        created = {row[0]: (rows.STATES[row[1]], row[2], row[3]) for row in found}
         return {
-            s.task_id: rows.fresh(s, by_id[s.task_id]) if s.task_id in by_id else None
+            s.task_id: rows.fresh(s, *created[s.task_id]) if s.task_id in created else None
             for s in batch
         }
+
+    async def _submit_plain(self, params: dict[str, Any], *, idempotent: bool) -> datetime | None:
+        """Record tasks of one kind, all or none; when they were created. None: their queue is not
+        known yet, or an id exists already."""
+        try:
+            found = await self._session.fetch("submit_plain", params, idempotent=idempotent)
+        except psycopg.errors.UniqueViolation:
+            return None
+        return found[0][0] if found else None
 
     async def find_keys(
         self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None
