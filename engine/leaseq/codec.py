@@ -98,7 +98,8 @@ def check_text(raw: bytes, *, max_bytes: int) -> None:
     if len(raw) > max_bytes:
         raise PayloadTooLarge(f"the payload has {len(raw)} bytes; the limit is {max_bytes}")
     check_depth(raw)
-    if b"\\u" not in raw:
+    # Not `in`: for bytes it first tries a number, and makes an exception only to drop it.
+    if raw.find(b"\\u") < 0:
         return
     if b"\\u0000" in raw and _has_escape(raw, b"\\u0000"):
         raise PayloadInvalid("the payload contains \\u0000, which Postgres cannot store")
@@ -144,7 +145,7 @@ def encode_result(value: Any, *, max_bytes: int) -> bytes:
         raw = _encode(value)
         check_finite(value, raw)
         check_depth(raw)
-        text_safe = b"\\u0000" not in raw or not _has_escape(raw, b"\\u0000")
+        text_safe = raw.find(b"\\u0000") < 0 or not _has_escape(raw, b"\\u0000")
     except (
         TypeError,
         ValueError,
@@ -178,10 +179,12 @@ def check_finite(value: Any, raw: bytes) -> None:
     `raw` is `value` as JSON. The parts of `value` are examined only if `raw` contains one of these
     words. Raises `ValueError`.
     """
-    # How a non-finite number appears as a value and as a key. Written out, because every result
-    # passes here.
+    # How a non-finite number appears as a value and as a key. Written out, because every payload
+    # and every result passes here. A text is searched in a tenth of the time of bytes, whose `in`
+    # makes an exception for each word.
+    text = raw.decode("latin-1")
     if not (
-        b"null" in raw or b"NaN" in raw or b"Infinity" in raw or b'"nan"' in raw or b'inf"' in raw
+        "null" in text or "NaN" in text or "Infinity" in text or '"nan"' in text or 'inf"' in text
     ):
         return
     try:

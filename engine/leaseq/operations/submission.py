@@ -54,7 +54,9 @@ def accept(
         _refuse_name("queue", queue)
     if options is not NO_OPTIONS:
         _check_options(options)
-    key = _check_key(request.idempotency_key, required=config.require_idempotency_key)
+    key = request.idempotency_key
+    if key is not None or config.require_idempotency_key:
+        _check_key(key)
     payload, content = request.payload, None
     # Only a fingerprint needs the content, and only an unknown sender's text may be no JSON.
     if key is None and known.whole:
@@ -73,7 +75,7 @@ def accept(
         # A whole number and a broken one in one batch are of two types to psycopg.
         delay_seconds=None if delay is None else float(delay),
         run_at=None if run_at is None else _utc(run_at),
-        max_attempts=_whole(options.max_attempts) or defaults.max_attempts or config.max_attempts,
+        max_attempts=int(options.max_attempts or defaults.max_attempts or config.max_attempts),
         timeout_seconds=float(
             options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds
         ),
@@ -156,18 +158,15 @@ def _check_limits(options: SubmitOptions) -> None:
         raise SubmissionInvalid("timeout_seconds must be more than 0 and at most one year")
 
 
-def _check_key(key: str | None, *, required: bool) -> str | None:
+def _check_key(key: str | None) -> None:
     if key is None:
-        if required:
-            raise IdempotencyKeyInvalid("an idempotency key is required here; none was given")
-        return None
+        raise IdempotencyKeyInvalid("an idempotency key is required here; none was given")
     if not 1 <= len(key) <= KEY_MAX_LENGTH:
         raise IdempotencyKeyInvalid(
             f"an idempotency key has 1 to {KEY_MAX_LENGTH} characters, not {len(key)}"
         )
     if not key.isprintable() or not key.isascii():
         raise IdempotencyKeyInvalid("an idempotency key is made of printable ASCII characters")
-    return key
 
 
 __all__ = ["KEY_MAX_LENGTH", "PRIORITIES", "Request", "accept"]
