@@ -42,10 +42,13 @@ class Gatherer(Generic[T, R]):
     async def add(self, item: T) -> R:
         """Hand in one item and wait for its answer. A cancelled caller does not withdraw its
         item."""
-        async with self._capacity:
+        await self._capacity.acquire()
+        try:
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
             self.put(item, partial(_answer, future))
             return await future
+        finally:
+            self._capacity.release()
 
     def put(self, item: T, answer: Callable[[R | BaseException], None]) -> None:
         """Hand in one item. `answer`, which must not raise, is called with the result or the

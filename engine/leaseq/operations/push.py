@@ -27,6 +27,7 @@ class Pusher:
         self._dispatcher = dispatcher
         self._waiting: list[tuple[str, Lane, bool, str]] = []
         self._worker: asyncio.Task[None] | None = None
+        self._is_starting = False
 
     def offer(
         self, deliveries: Iterable[tuple[str, Lane, str]], *, redelivery: bool = False
@@ -41,18 +42,28 @@ class Pusher:
                 dropped += 1
         if dropped:
             emit("push.failed", count=dropped, error="too many deliveries wait for Redis")
-        if self._waiting and (self._worker is None or self._worker.done()):
-            self._worker = asyncio.create_task(self._drain())
+        if self._waiting and not (self._is_starting or self._is_running()):
+            self._is_starting = True
+            # Not now: a caller that was just answered may have a statement for Postgres next, which
+            # is sent while this batch for Redis is packed.
+            asyncio.get_running_loop().call_soon(self._start)
 
     async def aclose(self) -> None:
         """Wait until every offered delivery was pushed or dropped."""
-        while self._worker is not None and not self._worker.done():
-            await asyncio.wait([self._worker])
+        while self._is_starting or self._is_running():
+            if self._worker is None or self._is_starting:
+                await asyncio.sleep(0)
+            else:
+                await asyncio.wait([self._worker])
+
+    def _is_running(self) -> bool:
+        return self._worker is not None and not self._worker.done()
+
+    def _start(self) -> None:
+        self._is_starting = False
+        self._worker = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
-        # A caller that was just answered may have a statement for Postgres next: it is sent while
-        # this batch for Redis is packed.
-        await asyncio.sleep(0)
         while self._waiting:
             batch, self._waiting = self._waiting, []
             groups: dict[tuple[str, Lane, bool], list[str]] = defaultdict(list)
