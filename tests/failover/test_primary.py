@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
-from leaseq.connections.postgres_connection import Pool
+from leaseq.connections.postgres_pool import Pool
 from leaseq.connections.primary import Timeline, learn_timeline, newest_timeline
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.session import Session

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sized
 from typing import Any
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
 from leaseq.config import Config
-from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Pool
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Locked, Rows, Session
 from leaseq.ledger.tasks import TaskLedger
@@ -188,7 +188,7 @@ async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
 ) -> None:
     claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     assert config.postgres_url is not None
-    hasty: Pool = AsyncConnectionPool(
+    hasty = Pool(
         config.postgres_url,
         connection_class=FastCancelConnection,
         kwargs={"autocommit": True, "options": "-c lock_timeout=50"},

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.task_lists import TaskLists
 from leaseq.ledger.task_types import TypeLedger
 from leaseq.ledger.tasks import TaskLedger

@@ -14,7 +14,8 @@ from typing import Any
 
 import psycopg
 
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from leaseq.config import Config
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import IdempotencyInFlight
 from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import PATIENCE_SECONDS, TaskLedger

@@ -6,7 +6,8 @@ of two in throughput.
 
 from __future__ import annotations
 
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from support.ledger import RETENTION, open_worker, submission, succeeded

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connections.postgres import LOCK_SECONDS, open_pool
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.locked_tasks import LockedTaskFinder

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg.rows import tuple_row
 
-from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Pool
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.prepared import PREPARED, run_prepared
 from leaseq.ledger.rows import submission_arrays
 from leaseq.ledger.statements import STATEMENTS

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from leaseq.codec import FIRST_ID
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.maintenance import Maintenance, Pruned
-from leaseq.ledger.session import Session
+from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger

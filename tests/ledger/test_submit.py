@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from leaseq.codec import FIRST_ID
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import (
     IdempotencyInFlight,
     IdempotencyKeyReused,

@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
-from leaseq.connections.postgres_connection import Pool
+from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import SubmissionInvalid
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import Rows, Session

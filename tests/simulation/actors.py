@@ -17,7 +17,7 @@ from typing import Any, cast
 from redis.asyncio import ConnectionPool
 
 from leaseq.config import Config
-from leaseq.connections.postgres_connection import Pool
+from leaseq.connections.postgres_pool import Pool
 from leaseq.connections.redis_connection import Guard
 from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.ownership import Ownership

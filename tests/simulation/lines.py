@@ -21,7 +21,8 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from leaseq.connections.postgres_connection import FastCancelConnection, Pool
+from leaseq.connections.postgres_connection import FastCancelConnection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.ledger.session import Rows, Session
 from leaseq.ledger.statements import STATEMENTS
@@ -36,7 +37,7 @@ NAMES = {hashlib.sha1(text.encode()).hexdigest(): name for name, text in SCRIPTS
 _statement: ContextVar[str] = ContextVar("machine_statement", default="")
 
 
-class Gated(psycopg.AsyncConnection[Any]):
+class Gated(FastCancelConnection):
     """A connection whose every round trip stops at the gate of its owner."""
 
     gate: Gate | None = None
@@ -49,6 +50,16 @@ class Gated(psycopg.AsyncConnection[Any]):
         if self.gate is None:
             return await operate()
         return await self.gate.cross(_statement.get() or self._said(gen), operate, self._lost)
+
+    async def query_prepared(
+        self, name: bytes, text: bytes, values: list[bytes | None], deadline: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        def operate() -> Awaitable[list[tuple[Any, ...]]]:
+            return super(Gated, self).query_prepared(name, text, values, deadline)
+
+        if self.gate is None:
+            return await operate()
+        return await self.gate.cross(_statement.get(), operate, self._lost)
 
     def hang_up(self) -> None:
         """End the connection. Its transaction is undone here and now, as the server would a moment
@@ -67,11 +78,11 @@ class Gated(psycopg.AsyncConnection[Any]):
         return getattr(gen, "__name__", "").strip("_").removesuffix("_gen")
 
 
-class Line(Gated, FastCancelConnection):
+class Line(Gated):
     """A connection for statements that stand for themselves."""
 
 
-class LentLine(Gated, FastCancelConnection):
+class LentLine(Gated):
     """A connection that is lent to a handler: what the handler does passes through here."""
 
     dies = True
@@ -85,19 +96,18 @@ class Lines:
         self.url = url
         self._free: list[Line] = []
 
-    @asynccontextmanager
-    async def lend(self, gate: Gate | None) -> AsyncIterator[Line]:
+    async def lend(self, gate: Gate | None) -> Line:
         line = self._free.pop() if self._free else None
         if line is None and gate is not None:
             with gate.yard.flight():
                 line = await self._open()
         line = line or await self._open()
         line.gate = gate
-        try:
-            yield line
-        finally:
-            line.gate = None
-            self._free.append(line)
+        return line
+
+    def take_back(self, line: Line) -> None:
+        line.gate = None
+        self._free.append(line)
 
     def close(self) -> None:
         for line in self._free:
@@ -133,8 +143,21 @@ class _Lender:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Line]:
-        async with self._lines.lend(self._gate) as line:
+        line = await self.getconn()
+        try:
             yield line
+        finally:
+            self.put_back(line)
+
+    def take(self) -> None:
+        """Every connection is lent by `getconn`."""
+
+    async def getconn(self) -> Line:
+        return await self._lines.lend(self._gate)
+
+    def put_back(self, line: Line) -> bool:
+        self._lines.take_back(line)
+        return True
 
     def get_stats(self) -> dict[str, int]:
         """Lines are not lost by themselves."""

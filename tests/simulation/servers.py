@@ -44,9 +44,12 @@ class Servers:
 
     async def sql(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
         """A separate connection that no actor sees."""
-        async with self.lines.lend(None) as line:
+        line = await self.lines.lend(None)
+        try:
             cursor = await line.execute(query.encode(), params)
             return await cursor.fetchall() if cursor.description else []
+        finally:
+            self.lines.take_back(line)
 
     def close(self) -> None:
         self.run(self.redis.config_set("hz", self._hz))

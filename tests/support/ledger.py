@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from leaseq.codec import fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.maintenance import Maintenance

@@ -89,6 +89,7 @@ class Proxy:
         self._flowing.set()
         self.delay_seconds = 0.0  # of each read, in both directions
         self.sent = bytearray()  # everything that clients have sent, through all connections
+        self.received_bytes = 0  # by clients
 
     async def start(self) -> None:
         await self._relay.start()
@@ -181,6 +182,7 @@ class Proxy:
         async for chunk in self._chunks(link, reader):
             trap = link.trap
             if trap is None:
+                self.received_bytes += len(chunk)
                 link.client.write(chunk)
                 continue
             trap.answer += chunk

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger

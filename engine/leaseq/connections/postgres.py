@@ -9,7 +9,6 @@ within about a second (docs/pitfalls.md#p22).
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache
@@ -21,7 +20,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from leaseq.config import Config
 from leaseq.connections.pooler_probe import probe_for_pooler
-from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Pool, Refused
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Refused
+from leaseq.connections.postgres_pool import Pool
 from leaseq.connections.primary import primary_at
 from leaseq.connections.urls import check_postgres_url, require_url
 from leaseq.errors import ServerUnreachable
@@ -146,7 +146,7 @@ async def _open(
     options = _postgres_options(name)
     check_postgres_url(url)
     primary = primary_at(url)
-    pool: Pool = AsyncConnectionPool(
+    pool = Pool(
         url,
         connection_class=FastCancelConnection,
         kwargs=options | {"primary": primary if guarded else None},
@@ -167,7 +167,7 @@ async def _open(
     return pool
 
 
-async def _retry_for_waiters(pool: Pool) -> None:
+async def _retry_for_waiters(pool: AsyncConnectionPool[Any]) -> None:
     """Let the pool try to connect again, for callers that wait. No caller waits while connections
     are idle. Checking idle connections of a frozen server would not end."""
     if not pool.get_stats().get("pool_available"):
@@ -235,9 +235,7 @@ async def _check_idle(pool: Pool, conn: FastCancelConnection) -> None:
     if conn.left:
         await conn.close()
         raise psycopg.OperationalError(conn.left)
-    poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN)
-    if not poll.poll(0):
+    if not conn.has_news():
         return
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

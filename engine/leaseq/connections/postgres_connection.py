@@ -13,30 +13,36 @@ connection is closed, and its session is ended. The primary decides which connec
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol, Self
 
 import psycopg
-from psycopg import postgres, waiting
+from psycopg import abc, postgres, waiting
 from psycopg.abc import RV, PQGen
-from psycopg.adapt import AdaptersMap
-from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.types.array import register_all_arrays
-from psycopg_pool import AsyncConnectionPool
 
+from leaseq.connections.postgres_exchange import Exchange
 from leaseq.connections.server_identity import UNKNOWN
 from leaseq.connections.urls import check_postgres_url
 from leaseq.model import Credential
 from leaseq.safe_text.unreachable import postgres_reason
 
-__all__ = ["ADAPTERS", "Connection", "ConnectionGuard", "FastCancelConnection", "Pool", "Refused"]
+__all__ = ["ADAPTERS", "Connection", "ConnectionGuard", "FastCancelConnection", "Refused"]
 
 Connection = psycopg.AsyncConnection[Any]
 
 CANCEL_SECONDS = 1.0
 # For ending a statement whose cancellation was answered.
 END_SECONDS = 2.0
+DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
 def _build_adapters() -> AdaptersMap:
@@ -90,6 +96,9 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
         self.left = ""
         self.abandoned = False
         self.prepared: set[bytes] = set()  # names of the statements of ledger/prepared.py
+        self._rows: dict[bytes, abc.Transformer] = {}  # how to read their rows
+        self._exchange: Exchange | None = None
+        self._readable: select.poll | None = None
         self.on_leave: Callable[[], None] | None = None
         self.primary: ConnectionGuard | None = None
         # to the same server
@@ -120,6 +129,8 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Like psycopg's, but a server that has gone silent is abandoned within a second or two."""
+        if self._exchange is not None:
+            self._exchange.suspend()
         asked_at = monotonic()
         try:
             answer = await waiting.wait_async(
@@ -132,13 +143,88 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
         self.received_at = monotonic()
         return answer
 
+    async def query_prepared(
+        self, name: bytes, text: bytes, values: list[bytes | None], deadline: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement by its name, which its first use on this connection prepares, and return
+        its rows as a cursor does.
+
+        It runs in a transaction of its own, and no other task may use the connection meanwhile.
+        `deadline`: by the clock of the event loop. Raises `psycopg.Error`, and `TimeoutError` once
+        the statement is cancelled.
+        """
+        pgconn = self.pgconn
+        if name not in self.prepared:
+            # It may have been prepared for a caller that was cancelled.
+            with suppress(psycopg.errors.DuplicatePreparedStatement):
+                await self._ask(deadline, pgconn.send_prepare, name, text)
+            self.prepared.add(name)
+        try:
+            result = await self._ask(
+                deadline, pgconn.send_query_prepared, name, values, None, Format.BINARY
+            )
+        except psycopg.errors.InvalidSqlStatementName:
+            self.prepared.discard(name)  # it was deallocated, and has done nothing
+            return await self.query_prepared(name, text, values, deadline)
+        rows = self._rows.get(name)
+        if rows is None:
+            rows = self._rows[name] = Transformer(self)
+            rows.set_pgresult(result)
+        else:  # its columns are those of the last time
+            rows.set_pgresult(result, set_loaders=False)
+        found = rows.load_rows(0, result.ntuples, tuple)
+        rows.set_pgresult(None, set_loaders=False)  # which would keep the answer in memory
+        return found
+
+    async def _ask(self, deadline: float | None, send: Callable[..., None], *args: Any) -> PGresult:
+        asked_at = monotonic()
+        exchange = self._exchange
+        if exchange is None:
+            exchange = self._exchange = Exchange(self.pgconn)
+        answer = exchange.begin(send, *args)
+        timer = None if deadline is None else answer.get_loop().call_at(deadline, self._time_out)
+        try:
+            result = (await answer)[-1]
+        except (asyncio.CancelledError, TimeoutError):
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await self._interrupt(execute(self.pgconn), asked_at)
+            if not answer.cancelled():
+                answer.exception()  # of an answer that came with the cancellation
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        self.received_at = monotonic()
+        if result.status not in DONE:
+            raise error_from_result(result)
+        return result
+
+    def _time_out(self) -> None:
+        if self._exchange is not None:
+            self._exchange.fail(TimeoutError())
+
+    def has_news(self) -> bool:
+        """Whether the server has sent something while this connection was idle, or closed it."""
+        if self.pgconn.status != ConnStatus.OK:
+            return True
+        if self._readable is None:
+            self._readable = select.poll()
+            self._readable.register(self.pgconn.socket, select.POLLIN)
+        return bool(self._readable.poll(0))
+
+    async def close(self) -> None:
+        """Close the connection. A statement that waits for its answer fails."""
+        self._end_exchange()
+        self._rows.clear()
+        await super().close()
+
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
         """Ask the server to cancel the running statement. Closes the connection if there is no
         answer within a second."""
         try:
             await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
         except psycopg.errors.CancellationTimeout:
-            self.pgconn.finish()
+            self._finish()
             raise
 
     def leave(self, reason: str) -> None:
@@ -146,6 +232,7 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
         returned."""
         if not self.left:
             self.left = reason
+            self._time_out()
             if self.on_leave is not None:
                 self.on_leave()
 
@@ -164,8 +251,10 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
     async def _interrupt(self, gen: PQGen[Any], asked_at: float) -> None:
         """End the running statement, or the connection. If the server does not answer, all
         connections to it are left."""
+        if self._exchange is not None:
+            self._exchange.suspend()
         if self.left:
-            self.pgconn.finish()
+            self._finish()
             return
         is_answered = False
         try:
@@ -177,14 +266,24 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
         except (psycopg.Error, OSError):
             # not a connection that its server has ended
             is_answered = is_answered and self.pgconn.status == ConnStatus.OK
-            self.pgconn.finish()
+            self._finish()
             if self.primary is not None:
                 (self.primary.abandon if is_answered else self.primary.leave_silent)(self, asked_at)
         except BaseException:
-            self.pgconn.finish()
+            self._finish()
             raise
         else:
             self.received_at = monotonic()
+
+    def _end_exchange(self) -> None:
+        """Before the socket is closed."""
+        if self._exchange is not None:
+            self._exchange.suspend()
+            self._exchange.fail(psycopg.OperationalError("the connection is closed"))
+
+    def _finish(self) -> None:
+        self._end_exchange()
+        self.pgconn.finish()
 
     def _note_warning(self, notice: psycopg.errors.Diagnostic) -> None:
         # Identified by the server's function, since the text is translated.
@@ -194,6 +293,3 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
             or "wait for synchronous replication" in text
         ):
             self.unreplicated = True
-
-
-Pool = AsyncConnectionPool[FastCancelConnection]

@@ -28,7 +28,8 @@ from psycopg.abc import ConnDict
 from psycopg.conninfo import conninfo_attempts_async, conninfo_to_dict, make_conninfo
 
 from leaseq.codec import follow_clock
-from leaseq.connections.postgres_connection import FastCancelConnection, Pool, Refused
+from leaseq.connections.postgres_connection import FastCancelConnection, Refused
+from leaseq.connections.postgres_pool import Pool
 from leaseq.connections.server_identity import UNKNOWN, Identity, end_session, identify
 from leaseq.observability.telemetry import emit
 

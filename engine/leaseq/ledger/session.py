@@ -19,10 +19,11 @@ from psycopg.adapt import AdaptersMap
 from psycopg.rows import namedtuple_row, tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from leaseq.connections.postgres_connection import ADAPTERS, Connection, FastCancelConnection, Pool
+from leaseq.connections.postgres_connection import ADAPTERS, Connection, FastCancelConnection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.connections.primary import Primary
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.prepared import PREPARED, run_prepared
+from leaseq.ledger.prepared import PREPARED, Prepared, run_prepared
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.safe_text.exceptions import text_of
 
@@ -133,6 +134,8 @@ class Session:
             return await _run(conn, name, params)
         for attempt in range(TRIES):
             try:
+                if params is not None and name in PREPARED:
+                    return await self._fetch_prepared(PREPARED[name], params)
                 async with asyncio.timeout(self._deadline) as clock, self.pool.connection() as own:
                     return await _run_own(own, clock, name, params)
             except psycopg.errors.LockNotAvailable as error:
@@ -151,6 +154,25 @@ class Session:
                 if attempt > 0 or not idempotent or isinstance(error, TOO_LONG):
                     raise unreachable(error, refusal=self._refusal) from error
         raise AssertionError("unreachable code")
+
+    async def _fetch_prepared(self, statement: Prepared, params: Mapping[str, Any]) -> Rows:
+        """Run a statement of the hot path on an idle connection, or on the first that is free."""
+        deadline = asyncio.get_running_loop().time() + self._deadline
+        conn = self.pool.take()
+        if conn is None:
+            async with asyncio.timeout_at(deadline):
+                conn = await self.pool.getconn()
+        try:
+            conn.unreplicated = False  # of a statement before, which was given up
+            found = await run_prepared(conn, statement, params, deadline=deadline)
+            _check_answer(conn)
+            return found
+        except REFUSING as error:
+            await _leave_refusing(conn, error)
+            raise
+        finally:
+            if not self.pool.put_back(conn):
+                await self.pool.putconn(conn)
 
     @property
     def _refusal(self) -> str:
@@ -178,22 +200,27 @@ async def _run_own(
     conn.on_leave = lambda: hurry(clock)
     conn.unreplicated = False  # of a statement before, which was given up
     try:
-        prepared = PREPARED.get(name)
-        if prepared is None or params is None:
-            found = await _run(conn, name, params)
-        else:
-            found = await run_prepared(conn, prepared, params)
+        found = await _run(conn, name, params)
     except REFUSING as error:
-        if conn.primary is not None:
-            conn.primary.leave_refusing(conn, text_of(error))
-        await conn.close()
+        await _leave_refusing(conn, error)
         raise
     finally:
         conn.on_leave = None
+    _check_answer(conn)
+    return found
+
+
+async def _leave_refusing(conn: FastCancelConnection, error: psycopg.Error) -> None:
+    if conn.primary is not None:
+        conn.primary.leave_refusing(conn, text_of(error))
+    await conn.close()
+
+
+def _check_answer(conn: FastCancelConnection) -> None:
+    """Raises `ServerUnreachable` where the outcome of the statement that was answered is unknown."""
     check_replicated(conn)
     if conn.left:
         raise ServerUnreachable(f"Postgres was left while it worked: {conn.left}")
-    return found
 
 
 def hurry(clock: asyncio.Timeout) -> None:

@@ -11,7 +11,8 @@ from secrets import token_hex
 import msgspec
 
 from leaseq.connections.postgres import open_handler_pool
-from leaseq.connections.postgres_connection import FastCancelConnection, Pool
+from leaseq.connections.postgres_connection import FastCancelConnection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.connections.primary import primary_at
 from leaseq.connections.redis import open_blocking_redis
 from leaseq.dispatch.blocking_pull import BlockingPull

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from leaseq.codec import encode_progress
-from leaseq.connections.postgres_connection import Pool
+from leaseq.connections.postgres_pool import Pool
 from leaseq.context import Context, running
 from leaseq.errors import Fenced
 from leaseq.ledger.tasks import TaskLedger

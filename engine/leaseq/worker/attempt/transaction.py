@@ -27,7 +27,8 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from leaseq.connections.postgres import settings_script
-from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Pool
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection
+from leaseq.connections.postgres_pool import Pool
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.failpoints import reach
