@@ -120,7 +120,7 @@ class Leaseq:
         return [
             answer
             if isinstance(answer, BaseException)
-            else TaskHandle(self, answer.task_id, replayed=answer.replayed, returns=task.returns)
+            else TaskHandle(self, answer.task_id, answer.replayed, task.returns)
             for task, answer in zip(bound, answers, strict=True)
         ]
 
@@ -134,9 +134,7 @@ class Leaseq:
             raise TaskNotFound(f"{task_id!r} is not a task id")
         task = await self.tenant_client.find(task_id)
         handler = self.registry.handlers.get(task.type)
-        return TaskHandle(
-            self, task.task_id, replayed=False, returns=Any if handler is None else handler.returns
-        )
+        return TaskHandle(self, task.task_id, False, Any if handler is None else handler.returns)
 
     @property
     def config(self) -> Config:

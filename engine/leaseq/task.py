@@ -48,14 +48,13 @@ class Client(Protocol):
     def openings(self) -> Openings: ...
 
 
-class TaskHandle(Generic[R]):
+class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
     """A submitted task: its id, and methods to follow and cancel it."""
 
-    def __init__(self, client: Client, task_id: str, *, replayed: bool, returns: Any) -> None:
-        self._client = client
-        self._returns = returns
-        self.id = task_id
-        self.replayed = replayed
+    _client: Client
+    id: str
+    replayed: bool
+    _returns: Any
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.id}>"
@@ -100,13 +99,12 @@ class Chosen(Struct, frozen=True, kw_only=True):
     connection: Connection | BlockingConnection | None = None
 
 
-class BoundTask(Generic[R_co]):
+class BoundTask(Struct, Generic[R_co], frozen=True, eq=False, weakref=True):
     """A checked submission for `submit_many`: task type, arguments, options. A BoundTask can be
     submitted once."""
 
-    def __init__(self, submission: Submission, *, returns: Any) -> None:
-        self.submission = submission
-        self.returns = returns
+    submission: Submission
+    returns: Any
 
     def __repr__(self) -> str:
         return f"<BoundTask {self.submission.type}>"
@@ -160,12 +158,7 @@ class TypedTask(Generic[P, R]):
         safe.
         """
         submitted = await self._record(self._accept(self.handler.encode(args, kwargs)))
-        return TaskHandle(
-            self._client,
-            submitted.task_id,
-            replayed=submitted.replayed,
-            returns=self.handler.returns,
-        )
+        return TaskHandle(self._client, submitted.task_id, submitted.replayed, self.handler.returns)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
         """Prepare a submission for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its
@@ -174,9 +167,7 @@ class TypedTask(Generic[P, R]):
             raise SubmissionInvalid(
                 "submit_many() cannot use options(connection=...): call .submit(...) on each task"
             )
-        return BoundTask(
-            self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns
-        )
+        return BoundTask(self._accept(self.handler.encode(args, kwargs)), self.handler.returns)
 
     async def _record(self, submission: Submission) -> Submitted:
         engine, connection = self._client.engine, self._chosen.connection

@@ -103,6 +103,8 @@ class Engine:
         The next chunk is on its way while one is being written, unless they share a key: then the
         first one has it. Where this raises, some of the chunks may be recorded.
         """
+        if 0 < len(batch) <= BATCH_SIZE:
+            return await self._submit_chunk(batch)
         chunks = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
         ahead = AHEAD if _keys_differ(batch) else 0
         answers: list[Submitted | BaseException] = []
