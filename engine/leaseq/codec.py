@@ -34,7 +34,7 @@ FURTHEST_SECONDS = 253_370_764_800.0
 # A smaller difference may be the network latency of the answer.
 CLOCK_OFF_MS = 2000
 
-_TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 # Possessive, and it accepts an unterminated string: each byte is read once, for any input.
@@ -78,7 +78,7 @@ def new_task_id() -> str:
 
 def is_task_id(text: str) -> bool:
     """Whether the text is a task id in its canonical form (lower-case, hyphens)."""
-    return _TASK_ID.fullmatch(text) is not None
+    return TASK_ID.fullmatch(text) is not None
 
 
 def next_id(task_id: str) -> str:
@@ -220,6 +220,7 @@ __all__ = [
     "FIRST_ID",
     "LAST_ID",
     "MAX_DEPTH",
+    "TASK_ID",
     "check_depth",
     "check_finite",
     "check_payload",

@@ -255,18 +255,21 @@ async def test_blmove_is_sent_once_when_its_reply_is_lost(
     assert proxy.sent.count(b"BLMOVE") == 2
 
 
-async def test_a_doorbell_works_again_after_an_error(
-    bell: tuple[Any, BlockingPull], dispatcher: Dispatcher, valkey: Redis
+async def test_a_doorbell_works_again_after_its_connection_was_cut(
+    bell: tuple[Any, BlockingPull], dispatcher: Dispatcher
 ) -> None:
+    """At the first call, or at the second if the first did not see the cut before it wrote."""
     proxy, doorbell = bell
     await doorbell.wait()
     proxy.cut()
     pushed = ids(1)
     await dispatcher.push(QUEUE, pushed)
 
-    with pytest.raises(ServerUnreachable):
-        await doorbell.wait()
-    assert (await doorbell.wait()).task_ids == pushed
+    try:
+        found = await doorbell.wait()
+    except ServerUnreachable:
+        found = await doorbell.wait()
+    assert found.task_ids == pushed
 
 
 async def test_a_doorbell_that_waits_in_vain_says_so(bell: tuple[Any, BlockingPull]) -> None:

@@ -26,7 +26,11 @@ def test_uvloop_says_it_in_its_own_way_and_it_is_an_outage_all_the_same(redis_on
             assert connection._writer is not None, "it has just been used"
             connection._writer.transport.abort()
             with pytest.raises(ServerUnreachable, match=r"reset|lost"):
-                await dispatcher.held(QUEUE, worker_id=WORKER)
+                await dispatcher.flagged([QUEUE])
+            await dispatcher.held(QUEUE, worker_id=WORKER)
+            assert connection._writer is not None, "it has been connected again"
+            connection._writer.transport.abort()
+            # a script looks at its connection first
             return (await dispatcher.held(QUEUE, worker_id=WORKER)).task_ids
         finally:
             await client.aclose()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from leaseq.connections.redis_connection import _Guarded
 from leaseq.model import Lane, Priority
 from leaseq.observability.telemetry import recorded
 from leaseq_reaper.duties import refill
@@ -225,22 +225,14 @@ async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_stil
 
 
 async def test_the_lengths_of_many_lanes_come_in_one_reply(
-    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+    narrow: Stage, replies: Callable[[], int]
 ) -> None:
     places = [(f"q{number}", Lane.NORMAL) for number in range(50)]
     for number in (3, 7):
         await narrow.redis.rpush(KEYS.ready(*places[number]), *(["x"] * number))
     await narrow.redis.set(KEYS.ready(*places[5]), "not a list")
-    replies, read = 0, _Guarded.read_response
-
-    async def count(connection: Any, *args: Any, **options: Any) -> Any:
-        nonlocal replies
-        replies += 1
-        return await read(connection, *args, **options)
-
-    monkeypatch.setattr(_Guarded, "read_response", count)
     await narrow.stores.lists.lengths(places)
-    replies = 0
+    replies()
     found = await narrow.stores.lists.lengths(places)
-    assert replies == 1
+    assert replies() == 1
     assert found == dict.fromkeys(places, 0) | {places[3]: 3, places[7]: 7}

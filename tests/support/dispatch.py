@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from leaseq.codec import FIRST_ID, new_task_id, next_id
 from leaseq.config import Config
 from leaseq.connections.redis import open_redis
+from leaseq.connections.redis_connection import Guarded
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
@@ -57,19 +58,25 @@ def leases_of(dispatcher: Dispatcher) -> WorkerLeases:
 @pytest.fixture
 def replies(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many replies of Redis this process has read since the last call."""
-    count, read = 0, AbstractConnection.read_response
+    count = 0
 
-    async def keep(connection: Any, *args: Any, **options: Any) -> Any:
-        nonlocal count
-        count += 1
-        return await read(connection, *args, **options)
+    def counting(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def keep(connection: Any, *args: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            return await read(connection, *args, **options)
+
+        return keep
 
     def counted() -> int:
         nonlocal count
         before, count = count, 0
         return before
 
-    monkeypatch.setattr(AbstractConnection, "read_response", keep)
+    monkeypatch.setattr(
+        AbstractConnection, "read_response", counting(AbstractConnection.read_response)
+    )
+    monkeypatch.setattr(Guarded, "exchange", counting(Guarded.exchange))
     return counted
 
 

@@ -84,7 +84,7 @@ _ALL = (
     ),
     Mutant(
         name="blmove-with-retries",
-        about="The client of the doorbell has the retries that redis-py comes with, and sends a BLMOVE again that went through.",
+        about="The doorbell sends a BLMOVE again that went through, as redis-py would with its retries.",
         provocation="lost-replies",
         expected=frozenset({"accepted", "convergence"}),
         instead="the audit of the own list is left to errors alone: every three seconds it would find what a retry has hidden",

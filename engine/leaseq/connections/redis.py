@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from leaseq.config import Config
 from leaseq.connections.redis_connection import Guard, guarded
+from leaseq.connections.single_commands import SharedPool
 from leaseq.connections.urls import require_url
 from leaseq.errors import ConfigInvalid
 
@@ -44,7 +45,7 @@ def open_redis(config: Config, *, name: str, guard: Guard | None = None) -> Redi
         guarded(_redis_options(config, name=name, reply_seconds=REPLY_SECONDS), guard or Guard())
     )
     return Redis.from_pool(
-        BlockingConnectionPool(**options, max_connections=REDIS_CONNECTIONS, timeout=REPLY_SECONDS)
+        SharedPool(**options, max_connections=REDIS_CONNECTIONS, timeout=REPLY_SECONDS)
     )
 
 

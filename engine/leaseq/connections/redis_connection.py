@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from hiredis import pack_command
-from redis._parsers.hiredis import _AsyncHiredisParser
+from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -34,7 +34,7 @@ from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, R
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-__all__ = ["Admit", "Guard", "Refused", "TooLarge", "guarded"]
+__all__ = ["Admit", "Guard", "Guarded", "Refused", "TooLarge", "guarded"]
 
 Admit = Callable[[AbstractConnection], Awaitable[None]]
 
@@ -46,6 +46,8 @@ CONDEMNING = (BusyLoadingError, MasterDownError, ReadOnlyError)
 WORDS = re.compile(r"\b(READONLY|MASTERDOWN|LOADING|UNBLOCKED|NOREPLICAS)\b")
 
 
+# The generation of a connection that is replaced before its next command.
+CONDEMNED = -1
 # Larger than any single value in our replies.
 VALUE_BYTES = 65_536
 # The buffer also holds the header of the value, and data that hiredis has not discarded yet.
@@ -79,24 +81,49 @@ class Guard:
 class _BoundedParser(_AsyncHiredisParser):
     """The parser of redis-py, which stops at a value that is too large."""
 
+    _reader: Any
+    _stream: Any
+
     async def read_from_socket(self) -> bool:
         """Read on, because the reply is incomplete. The buffer holds the received part of the
         current value."""
-        reader: Any = self._reader
-        if reader is not None and reader.len() > VALUE_BYTES + SLACK_BYTES:
+        if self._reader.len() > VALUE_BYTES + SLACK_BYTES:
             raise TooLarge(
                 f"a value of more than {VALUE_BYTES} bytes came from Redis; the connection was dropped"
             )
-        return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
+        data = await self._stream.read(self._read_size)
+        if not data:
+            raise RedisConnectionError("Redis has closed the connection")
+        self._reader.feed(data)
+        return True
+
+    async def next_reply(self) -> Any:
+        """The next reply. An error of the server is returned, not raised."""
+        while (reply := self._reader.gets()) is NOT_ENOUGH_DATA:
+            await self.read_from_socket()
+        return reply
+
+    def is_clean(self) -> bool:
+        """Whether the server has neither sent anything that was not read, nor closed."""
+        stream = self._stream
+        unread = stream._buffer  # noqa: SLF001 (asyncio has no other way to ask)
+        return not (unread or self._reader.has_data() or stream.at_eof())
 
 
-class _Guarded(AbstractConnection):
+class Guarded(AbstractConnection):
     """The common part of the three kinds of connections."""
+
+    _parser: _BoundedParser
+    _writer: Any
+    _transport: asyncio.WriteTransport
+    socket_timeout: float
 
     def __init__(self, *, guard: Guard, **options: Any) -> None:
         self._guard = guard
         self._generation = guard.generation
         self._admitted = False
+        self._deadline: float | None = None  # until when a reply is awaited
+        self._alarm: asyncio.TimerHandle | None = None
         super().__init__(**options, parser_class=_BoundedParser)
 
     async def _connect(self) -> None:
@@ -104,7 +131,11 @@ class _Guarded(AbstractConnection):
         # connection reaches.
         self._generation = self._guard.generation
         self._admitted = False
+        if self._alarm is not None:  # perhaps of another event loop
+            self._alarm.cancel()
+            self._alarm = None
         await super()._connect()  # type: ignore[safe-super, no-untyped-call]
+        self._transport = self._writer.transport
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
@@ -151,26 +182,87 @@ class _Guarded(AbstractConnection):
         try:
             return await super().read_response(*args, **options)
         except RedisError as error:
-            # A connection that was condemned before carries no news: its successors may already be
-            # at the right server.
-            if self._generation == self._guard.generation and _condemns(error):
-                self._guard.condemn()
+            self._judge(error)
             raise
+
+    def _judge(self, error: RedisError) -> None:
+        # A connection that was condemned before carries no news: its successors may already be at
+        # the right server.
+        if self._generation == self._guard.generation and _condemns(error):
+            self._guard.condemn()
+
+    async def exchange(self, command: bytes) -> Any:
+        """Send one packed command, and return its reply. Connects first if necessary.
+
+        The command may wait in the buffer of the transport. The time-out of the reply covers that,
+        too.
+        """
+        if not self._is_sound():
+            await self.disconnect(nowait=True)
+            await self.connect()  # type: ignore[no-untyped-call]
+        try:
+            self._transport.write(command)
+            self._set_alarm()
+            reply = await self._parser.next_reply()
+            if isinstance(reply, RedisConnectionError):
+                raise reply  # the server is loading, or takes no more connections
+        except BaseException as error:
+            await self.disconnect(nowait=True)  # the reply may be outstanding
+            if isinstance(error, OSError):
+                raise RedisConnectionError(f"error while talking to Redis: {error}") from error
+            if isinstance(error, RedisError):
+                self._judge(error)
+            raise
+        finally:
+            self._deadline = None
+        if isinstance(reply, RedisError):
+            self._judge(reply)
+            raise reply
+        return reply
+
+    def _is_sound(self) -> bool:
+        """Whether this is connected to the server that the process uses now, and no bytes are left
+        from another reply."""
+        return (
+            self._reader is not None
+            and self._generation == self._guard.generation
+            and not self._transport.is_closing()
+            and self._parser.is_clean()
+        )
+
+    def _set_alarm(self) -> None:
+        """Have the wait for a reply end at the time-out. One timer serves many replies, because it
+        moves on only when it rings."""
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + self.socket_timeout
+        if self._alarm is None:
+            self._alarm = loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._deadline is None or self._reader is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._deadline:
+            self._alarm = loop.call_at(self._deadline, self._ring)
+        else:
+            self._generation = CONDEMNED  # also if the reply has arrived in this moment
+            self._reader.set_exception(RedisTimeoutError("time-out while waiting for Redis"))
 
     def should_reconnect(self) -> bool:
         """Whether to close the connection when it returns to its pool."""
         return self._generation != self._guard.generation or bool(super().should_reconnect())  # type: ignore[no-untyped-call]
 
 
-class GuardedConnection(_Guarded, Connection):
+class GuardedConnection(Guarded, Connection):
     """Over TCP."""
 
 
-class GuardedSSLConnection(_Guarded, SSLConnection):
+class GuardedSSLConnection(Guarded, SSLConnection):
     """Over TLS."""
 
 
-class GuardedUnixConnection(_Guarded, UnixDomainSocketConnection):
+class GuardedUnixConnection(Guarded, UnixDomainSocketConnection):
     """Over a unix socket."""
 
 

@@ -9,11 +9,10 @@ comparison of that list finds the delivery.
 
 from __future__ import annotations
 
-from typing import cast
-
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from leaseq.connections.single_commands import SingleCommands
 from leaseq.dispatch.deliveries import Deliveries, sort_out
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.reachable import reachable
@@ -39,6 +38,7 @@ class BlockingPull:
         self._source = keys.ready(queue, lane)
         self._target = keys.processing(queue, worker_id)
         self._block = block_seconds
+        self._commands = SingleCommands(client)
         self._scripts = Scripts(client)
 
     async def wait(self) -> Deliveries:
@@ -51,13 +51,13 @@ class BlockingPull:
         reach("doorbell.moved")
         return sort_out([value])
 
-    async def _blmove(self) -> bytes | str | None:
+    async def _blmove(self) -> bytes | None:
         try:
-            # The server takes fractions of a second (since 6.0), but the type annotation of
-            # redis-py does not.
-            return await self._client.blmove(
-                self._source, self._target, cast(int, self._block), "LEFT", "RIGHT"
+            # The server takes fractions of a second since 6.0.
+            value: bytes | None = await self._commands.send(
+                "BLMOVE", self._source, self._target, "LEFT", "RIGHT", self._block
             )
+            return value
         except ResponseError as error:
             if not (is_odd(error) and await self._scripts.repair([self._source, self._target])):
                 raise

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from leaseq.codec import is_task_id
+from leaseq.codec import TASK_ID
 from leaseq.model import Lane
 
 
@@ -59,18 +59,18 @@ def as_bytes(value: bytes | str) -> bytes:
 
 
 def sort_out(
-    values: Iterable[bytes | str], *, code: PullCode = PullCode.OK, parked: int = 0
+    values: Iterable[bytes], *, code: PullCode = PullCode.OK, parked: int = 0
 ) -> Deliveries:
     """Separate deliveries from garbage. The doorbell's empty tokens count as garbage, too."""
+    is_task_id = TASK_ID.fullmatch
     task_ids: list[str] = []
     garbage: list[bytes] = []
     for value in values:
-        raw = as_bytes(value)
-        text = raw.decode("ascii", "replace")
+        text = value.decode("ascii", "replace")
         if is_task_id(text):
             task_ids.append(text)
         else:
-            garbage.append(raw)
+            garbage.append(value)
     return Deliveries(task_ids, garbage, code, parked)
 
 

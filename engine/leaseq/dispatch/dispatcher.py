@@ -7,6 +7,7 @@ decides. Every error of Redis becomes `ServerUnreachable` (reachable.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from secrets import token_hex
 from typing import Any
@@ -46,6 +47,12 @@ REFILLS = 100
 REFILLS_WAITING = 1000
 
 
+# How a pull ended, by its answer.
+CODES = {code.value.encode(): code for code in PullCode}
+# Lists of keys that are kept, of the queues that were used last.
+KNOWN_NAMES = 1000
+
+
 class Dispatcher:
     """The queues in Redis or Valkey. `window`: deliveries that a lane holds before further tasks
     wait in the ledger."""
@@ -81,11 +88,7 @@ class Dispatcher:
         again) the ids are older and in any order. The lane may then hold twice its window before
         one of them begins a backlog, in which every later id would have to be searched.
         """
-        names = [
-            self._keys.ready(queue, Lane.NORMAL),
-            self._keys.ready(queue, lane),
-            self._keys.backlog(queue),
-        ]
+        names = _push_keys(self._keys, queue, lane)
         most = 2 * self.window
         limits = (most if redelivery else self.window, most) if lane in WINDOWED else (0, 0)
         ordered = sorted(task_ids)
@@ -94,7 +97,7 @@ class Dispatcher:
             for start in range(0, len(ordered), SCRIPT_BATCH):
                 batch = ordered[start : start + SCRIPT_BATCH]
                 count, begun = await self._scripts.run(
-                    "push", names, [lane.value, *limits, "".join(batch)]
+                    "push", names, (lane, *limits, "".join(batch))
                 )
                 taken += batch[:count]
                 if begun:
@@ -116,11 +119,7 @@ class Dispatcher:
 
         Returns False if the backlog has changed since it was read. Then nothing was done.
         """
-        names = [
-            self._keys.ready(queue, Lane.NORMAL),
-            self._keys.ready(queue, lane),
-            self._keys.backlog(queue),
-        ]
+        names = _push_keys(self._keys, queue, lane)
         with reachable():
             return bool(
                 await self._refills.add(
@@ -146,19 +145,13 @@ class Dispatcher:
         `turn` 1 begins with the least urgent lane that holds anything, 2 with the one before it; 0
         keeps the order.
         """
-        names = [
-            self._keys.processing(queue, worker_id),
-            self._keys.leases(queue),
-            self._keys.paused(queue),
-        ]
-        names += [self._keys.ready(queue, Lane.NORMAL), self._keys.parked(queue)]
-        names += [self._keys.ready(queue, lane) for lane in lanes]
-        args: list[str | int] = [worker_id, min(limit, MAX_PULLED), turn]
+        names = _pull_keys(self._keys, queue, worker_id, tuple(lanes))
+        args = (worker_id, min(limit, MAX_PULLED), turn)
         with reachable():
             code, values, parked = await self._scripts.run("pull", names, args)
         if values:
             reach("pull.moved")
-        return sort_out(values, code=PullCode(code.decode()), parked=parked)
+        return sort_out(values, code=CODES[code], parked=parked)
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
         """Move deliveries out of a processing list, each to its destination, in this order. Returns
@@ -166,14 +159,7 @@ class Dispatcher:
 
         If there are more than `MANY_RELEASES`, those that go to no lane are removed together, first.
         """
-        names = [
-            self._keys.processing(queue, worker_id),
-            self._keys.parked(queue),
-            *(
-                self._keys.ready(queue, lane)
-                for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)
-            ),
-        ]
+        names = _release_keys(self._keys, queue, worker_id)
         found = 0
         if len(releases) > MANY_RELEASES:
             leaving = [release for release in releases if _leaves(release)]
@@ -281,6 +267,33 @@ class Dispatcher:
             replies = await self._scripts.run_each("forget", calls)
             raise_first(replies)
         return [queue for queue, forgotten in zip(queues, replies, strict=True) if forgotten]
+
+
+@lru_cache(KNOWN_NAMES)
+def _push_keys(keys: Keys, queue: str, lane: Lane) -> tuple[str, ...]:
+    return keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane), keys.backlog(queue)
+
+
+@lru_cache(KNOWN_NAMES)
+def _pull_keys(keys: Keys, queue: str, worker_id: str, lanes: tuple[Lane, ...]) -> tuple[str, ...]:
+    return (
+        keys.processing(queue, worker_id),
+        keys.leases(queue),
+        keys.paused(queue),
+        keys.ready(queue, Lane.NORMAL),
+        keys.parked(queue),
+        *(keys.ready(queue, lane) for lane in lanes),
+    )
+
+
+@lru_cache(KNOWN_NAMES)
+def _release_keys(keys: Keys, queue: str, worker_id: str) -> tuple[str, ...]:
+    lanes = (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)
+    return (
+        keys.processing(queue, worker_id),
+        keys.parked(queue),
+        *(keys.ready(queue, lane) for lane in lanes),
+    )
 
 
 def _leaves(release: Release) -> bool:

@@ -6,9 +6,6 @@ Every error of Redis (gone, loading, read-only, full, busy) means: retry later, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from redis.exceptions import RedisError
 
 from leaseq.connections.redis_connection import Refused
@@ -19,22 +16,27 @@ from leaseq.safe_text.unreachable import redis_reason
 CLOSED_HANDLER = "the handler is closed"
 
 
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Convert Redis and connection errors to ServerUnreachable."""
-    try:
-        yield
-    except Refused as error:
-        raise DispatchForeign(str(error)) from error
-    except (RedisError, OSError, UnicodeError) as error:  # UnicodeError: of a host name
-        # its text quotes the URL
-        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None
-    except RuntimeError as error:
-        # uvloop raises this in place of an OSError if the connection was reset just before the
-        # write.
-        if CLOSED_HANDLER not in str(error):
-            raise
-        raise ServerUnreachable("Redis does not answer: the connection was reset") from None
+class reachable:  # noqa: N801
+    """Convert Redis and connection errors to ServerUnreachable, in a `with` block."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        match error:
+            case None:
+                return
+            case Refused():
+                raise DispatchForeign(str(error)) from error
+            case RedisError() | OSError() | UnicodeError():  # UnicodeError: of a host name
+                # its text quotes the URL
+                raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None
+            case RuntimeError() if CLOSED_HANDLER in str(error):
+                # uvloop raises this in place of an OSError if the connection was reset just before
+                # the write.
+                raise ServerUnreachable("Redis does not answer: the connection was reset") from None
 
 
 __all__ = ["reachable"]

@@ -24,6 +24,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
+from leaseq.connections.single_commands import SingleCommands
 from leaseq.dispatch.keys import epoch_beside, type_of
 from leaseq.observability.telemetry import emit
 
@@ -87,6 +88,7 @@ class Scripts:
 
     def __init__(self, client: Redis, *, repairs: bool = True) -> None:
         self._client = client
+        self._commands = SingleCommands(client)
         self._repairs = repairs
         self._loaded = False  # whether they were sent once
 
@@ -102,11 +104,18 @@ class Scripts:
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script. Returns its reply as redis-py gives it (bytes for strings)."""
         try:
-            return await self._run(name, keys, args)
+            return await self._commands.send("EVALSHA", SHAS[name], len(keys), *keys, *args)
         except ResponseError as error:
-            if not (is_odd(error) and await self.repair(keys)):
-                raise
-            return await self._run(name, keys, args)
+            reply: Any = error
+        if isinstance(reply, NoScriptError):
+            (reply,) = await self._run_each(name, [(keys, args)], load=True)
+            if isinstance(reply, NoScriptError):
+                raise NotLoaded from None
+        if is_odd(reply) and await self.repair(keys):
+            (reply,) = await self._run_each(name, [(keys, args)])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     async def tell(self, command: str, key: str, *args: Any) -> Any:
         """Run one plain command on one key, and handle a key of another type in the same way."""
@@ -146,17 +155,6 @@ class Scripts:
             raise ResponseError(
                 f"WRONGTYPE: {wrong[0]} is of another type, and this user of Redis may not remove it"
             )
-
-    async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        try:
-            return await self._client.evalsha(SHAS[name], len(keys), *keys, *args)
-        except NoScriptError:
-            (reply,) = await self._run_each(name, [(keys, args)], load=True)
-            if isinstance(reply, NoScriptError):
-                raise NotLoaded from None
-            if isinstance(reply, Exception):
-                raise reply from None
-            return reply
 
     async def run_each(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """Run one script for each call, in one round trip. Returns a reply or an error for each."""
