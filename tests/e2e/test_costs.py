@@ -37,7 +37,7 @@ BOUNDS = {
     "commands to submit 1,000": 8,
     "statements to drain 1,000": 35,
     "commands to drain 1,000": 50,
-    "Python calls to drain one": 190,
+    "Python calls to drain one": 165,
 }
 COUNT_STATEMENTS = """
 select coalesce(sum(calls), 0)::integer from pg_stat_statements

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -28,9 +29,9 @@ from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
 from leaseq.loop import Pauses
-from leaseq.model import ClaimedTask, Ending, Settled, Settlement, State
+from leaseq.model import ClaimedTask, Ending, Settled, State
 from leaseq.observability.logs import restore_streams
-from leaseq.observability.telemetry import emit
+from leaseq.observability.telemetry import emit, listening
 from leaseq.registry import Handler
 from leaseq.safe_text.exceptions import told
 from leaseq.worker.attempt import outcome
@@ -112,7 +113,8 @@ class Attempt:
     def _run(self, handler: Handler) -> None:
         reach("attempt.starting")
         claimed, handlers = self.claimed, self._services.handlers
-        emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
+        if listening("attempt.started"):
+            emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
         self.handler = handler
         if handler.context_parameter is not None:
             self._handle = AttemptHandle(
@@ -242,9 +244,11 @@ class Attempt:
         if self._handle is not None:
             await self._handle.finish_progress()
             if self._handle.attempt_transaction is not None:
-                committer, transaction = self._services.committer, self._handle.attempt_transaction
-                return await committer.finish(
-                    ending, transaction, settlement=self._settlement, charge=self._charge
+                return await self._services.committer.finish(
+                    ending,
+                    self._handle.attempt_transaction,
+                    settlement=partial(self._services.decider.settlement, self.claimed),
+                    charge=self._charge,
                 )
         return Committed(await self._charge(ending, False) if ending.store_away else ending)
 
@@ -272,10 +276,8 @@ class Attempt:
 
     def _settle(self, ending: Ending) -> None:
         self._ending = ending
-        self._services.settler.put(self._settlement(ending), self.settle_done)
-
-    def _settlement(self, ending: Ending) -> Settlement:
-        return self._services.decider.settlement(self.claimed, ending)
+        settlement = self._services.decider.settlement(self.claimed, ending)
+        self._services.settler.put(settlement, self.settle_done)
 
     def settle_done(self, answer: Settled | BaseException | None) -> None:
         """Go on with the answer of the settler."""
@@ -287,9 +289,8 @@ class Attempt:
                 self.release_done()
             elif isinstance(answer, Locked):
                 self._mark_settled()  # the other attempts do not wait for that row
-                self._services.settler.put_when_unlocked(
-                    self._settlement(self._ending), self.settle_done
-                )
+                settlement = self._services.decider.settlement(self.claimed, self._ending)
+                self._services.settler.put_when_unlocked(settlement, self.settle_done)
             else:
                 self._settle_plainly(answer)
         except Exception as error:
@@ -339,14 +340,8 @@ class Attempt:
             fields["error"] = ending.error.message[:200]
         emit("attempt.settled", fields)
         if settled.state is State.FAILED:
-            code = "" if ending.error is None else ending.error.code
-            emit(
-                "task.failed",
-                task_id=settled.task_id,
-                type=claimed.type,
-                queue=claimed.queue,
-                code=code,
-            )
+            about = {name: fields[name] for name in ("task_id", "type", "queue")}
+            emit("task.failed", about, code="" if ending.error is None else ending.error.code)
 
     # Release
 
