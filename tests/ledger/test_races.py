@@ -17,7 +17,6 @@ from leaseq.codec import FIRST_ID
 from leaseq.connections.postgres_pool import Pool
 from leaseq.ledger.maintenance import Maintenance, Pruned
 from leaseq.ledger.session import Connection, Session
-from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim, Settlement, State
@@ -371,38 +370,6 @@ async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(
             assert await ledger.cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
         assert await promote_due(ledger, limit=10) == []
     assert await scheduled(plain) == set()
-
-
-async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapshot(
-    pool: Pool, plain: Connection, ledger: TaskLedger, worker: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such a row was left by a cancel; the task was redriven and claimed, and is to wait again.
-    Found by a model checker."""
-    task_id = await submit(ledger)
-    await plain.execute(
-        "insert into leaseq.scheduled (task_id, run_at, queue) values (%s, now(), 'default')",
-        [task_id],
-    )
-    claim = await claim_task(ledger, task_id, worker)
-    # Promote has its snapshot and waits for this lock, before it locks any row.
-    gate = "run_at <= now() and (select pg_advisory_xact_lock(77) is not null)"
-    await plain.execute("select pg_advisory_lock(77)")
-    with monkeypatch.context() as patch:
-        patch.setitem(
-            STATEMENTS,
-            "promote_tasks",
-            STATEMENTS["promote_tasks"].replace("run_at <= now()", gate, 1),
-        )
-        async with holding(pool) as held:
-            await TaskLedger(held).settle([errored(claim, delay=0.0)])
-            promoting = asyncio.create_task(promote_due(ledger, limit=10))
-            await until_blocked(plain, promoting)
-        await plain.execute("select pg_advisory_unlock(77)")
-        assert await promoting == []
-
-    assert (await find(ledger, task_id)).state is State.SCHEDULED
-    assert await scheduled(plain) == {task_id}
-    assert await promote_due(ledger, limit=10) == [task_id]
 
 
 async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(

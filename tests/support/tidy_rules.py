@@ -20,7 +20,7 @@ LONGER = {
     "api/leaseq_api/problems.py": 431,
     "engine/leaseq/worker/attempt/attempt.py": 439,
     "tests/chaos/test_checkers_forged.py": 542,
-    "tests/ledger/test_races.py": 531,
+    "tests/ledger/test_races.py": 498,
     "tests/reaper/test_reconcile.py": 537,
     "tests/support/servers.py": 552,
     "tests/test_roles.py": 581,

@@ -8,31 +8,40 @@
 -- no longer SCHEDULED is only deleted. A task that was submitted inside a caller's own transaction
 -- makes its queue known here. The conditions are judged on both rows as they are when they are
 -- locked. Another version than the snapshot's may be the newest one: a settle that commits
--- meanwhile writes its own `run_at` into the row, and the task waits for that. One row for each
--- lane: the place in `scheduled` that its tasks came from, and their ids as one text with commas.
--- A row for each task would cost the reaper more than the transition costs Postgres.
+-- meanwhile writes its own `run_at` into the row, and the task waits for that. The locked rows are
+-- updated and deleted by their physical place, which no other transaction can change, instead of by
+-- a second look into each index. A version that is newer than the snapshot cannot be reached in
+-- this way: such a task keeps its row in `scheduled`, for the next pass. One row for each lane: the
+-- queue and priority in `scheduled` that its tasks came from, and their ids as one text with commas.
+-- A row for each task would cost the reaper more than the transition costs Postgres. The condition
+-- on the time is that of `listed`, which is equal: by the column of `scheduled`, Postgres would read
+-- everything that is due for each batch, under a plan from the time when almost nothing was.
 with listed as materialized (
     select * from unnest(%(ids)s::uuid[], %(run_ats)s::timestamptz[]) as l (task_id, run_at)
 ), held as materialized (
-    select s.task_id, s.run_at, s.queue, s.priority, t.state
+    select s.ctid as scheduled_place, t.ctid as task_place, s.queue, s.priority, t.state
     from listed
     join leaseq.scheduled as s on s.task_id = listed.task_id and s.run_at = listed.run_at
     join leaseq.tasks as t on t.id = s.task_id
-    where s.run_at <= now()
+    where listed.run_at <= now()
     for update of s skip locked
     for no key update of t skip locked
-), gone as (
-    delete from leaseq.scheduled as s
-    using held
-    where s.task_id = held.task_id
 ), promoted as (
     update leaseq.tasks as t
     set state = 'PENDING'
     from held
-    where t.id = held.task_id and held.state = 'SCHEDULED'
+    where t.ctid = held.task_place and held.state = 'SCHEDULED'
     returning
         held.queue as place_queue, held.priority as place_priority,
-        t.queue, t.priority, t.crash_count + t.loss_count >= %(suspect)s as is_suspect, t.id
+        t.queue, t.priority, t.crash_count + t.loss_count >= %(suspect)s as is_suspect, t.id, held.scheduled_place
+), gone as (
+    delete from leaseq.scheduled as s
+    using (
+        select scheduled_place from promoted
+        union all
+        select scheduled_place from held where state <> 'SCHEDULED'
+    ) as done
+    where s.ctid = done.scheduled_place
 ), by_lane as materialized (
     select place_queue, place_priority, queue, priority, is_suspect, string_agg(id::text, ',') as ids
     from promoted
