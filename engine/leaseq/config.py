@@ -89,6 +89,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Submission.
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    api_processes: int = 1
     # Names, separated by commas, under which clients and proxies reach the API, besides the
     # loopback.
     api_hosts: str | None = None

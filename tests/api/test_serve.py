@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
-from leaseq_api.serve import DRAIN_SECONDS, check_address
+from leaseq_api.address import check_address
+from leaseq_api.serve import DRAIN_SECONDS
 from support.raw_http import MANNERS
 from support.servers import free_port
 

@@ -44,14 +44,14 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen. Returns the port, which is another one where 0 was asked for. Raises
-        `OSError`."""
+    async def start(self, host: str, port: int, *, shared: bool = False) -> int:
+        """Listen; `shared`: on a port on which other processes listen, too. Returns the port, which
+        is another one where 0 was asked for. Raises `OSError`."""
         _allow_files(self.limits.connections + self.limits.spare_connections + OTHER_FILES)
         loop = asyncio.get_running_loop()
         self.common_lines = _common_lines()
         self._listener = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=BACKLOG
+            lambda: Connection(self), host, port, backlog=BACKLOG, reuse_port=shared
         )
         self._ticking = asyncio.create_task(self._tick())
         bound: int = self._listener.sockets[0].getsockname()[1]

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from leaseq_api.http_server.head import Headers
 from leaseq_api.problems import allow_header, raw_problem
 from leaseq_api.refused import Refused
-from leaseq_api.security.hosts import Hosts, is_host
+from leaseq_api.security.hosts import Hosts
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
 # copy.
@@ -90,19 +90,19 @@ class Gate:
                 "not_found",
                 "a path of this service has one spelling: no escapes, no empty or dotted segments",
             )
-        if method not in SAFE:
+        if method not in SAFE and (b"origin" in found or b"sec-fetch-site" in found):
             self._check_site(found, host)
         return method
 
     def _check_host(self, given: bytes | None, path: bytes) -> str:
         if given is None:
             raise Refused("host_invalid", "the request has no Host header")
-        host = given.decode("latin-1").lower()
-        if not is_host(host):
+        host, listed = self._hosts.judge(given)
+        if host is None:
             raise Refused(
                 "host_invalid", "Host must be a name or an address, with an optional port"
             )
-        if not self._hosts.listed(host) and not path.startswith(HEALTH):
+        if not listed and not path.startswith(HEALTH):
             raise Refused(
                 "host_unknown",
                 "this service does not answer for the host of the request: add it to LEASEQ_API_HOSTS",

@@ -22,8 +22,14 @@ class Hosts:
     def __init__(self, config: Config) -> None:
         self._given = frozenset((config.api_hosts or "").lower().replace(" ", "").split(",")) - {""}
         self._own = config.api_host.lower()
-        self.listed = lru_cache(256)(self._listed)
+        self.judge = lru_cache(256)(self._judge)
         self.same_origin = lru_cache(256)(self._same_origin)
+
+    def _judge(self, given: bytes) -> tuple[str | None, bool]:
+        """The host in a Host header, in lower case, and whether it names this API. None: it is no
+        name and no address, with an optional port (RFC 9110, 7.2)."""
+        host = given.decode("latin-1").lower()
+        return (host, self._listed(host)) if API_HOST.fullmatch(host) else (None, False)
 
     def _listed(self, host: str) -> bool:
         """Whether a Host header names this API."""
@@ -53,11 +59,6 @@ class Hosts:
             return self._own
 
 
-def is_host(text: str) -> bool:
-    """Whether this is a name or an address, with an optional port (RFC 9110, 7.2)."""
-    return API_HOST.fullmatch(text) is not None
-
-
 def _without_port(host: str) -> str:
     return host if host.endswith("]") else host.rpartition(":")[0] or host
 
@@ -71,4 +72,4 @@ def _is_loopback(name: str) -> bool:
         return False
 
 
-__all__ = ["Hosts", "is_host"]
+__all__ = ["Hosts"]

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import sleep
 from types import FrameType
 from typing import NoReturn
@@ -84,8 +84,9 @@ def stop_at_eof() -> None:
 
 
 def _wait_for_eof() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    with suppress(ConnectionError):  # a socket whose other end closed before it had read everything
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
     for number, patience in ((signal.SIGTERM, HURRY_SECONDS), (signal.SIGTERM, LAST_SECONDS)):
         os.kill(os.getpid(), number)
         sleep(patience)

@@ -33,7 +33,7 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
     """
     require_extra("api", needs=("httptools", "litestar"))
     require_extra("reaper", needs=("apscheduler",))
-    from leaseq_api.serve import check_address  # an optional extra
+    from leaseq_api.address import check_address  # an optional extra
 
     config = configure(api_port=port)
     check_address(config, insecure=False)

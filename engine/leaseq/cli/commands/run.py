@@ -14,7 +14,7 @@ import msgspec
 
 from leaseq.app import Leaseq
 from leaseq.cli.exit_codes import FAILED
-from leaseq.cli.servers import checked_servers
+from leaseq.cli.servers import checked_servers, held_servers
 from leaseq.cli.signals import stop_at_eof
 from leaseq.cli.streams import note, note_as_it_is
 from leaseq.config import Config
@@ -38,18 +38,44 @@ until_eof = click.option(
     "--port", type=click.IntRange(0, 65_535), help="Port to listen on (LEASEQ_API_PORT, 8000)."
 )
 @click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="Processes that serve on the port (LEASEQ_API_PROCESSES, 1).",
+)
+@click.option(
     "--insecure", is_flag=True, help="Listen on non-loopback addresses without authentication."
 )
+@click.option("--shared", is_flag=True, hidden=True, help="Serve as one of several processes.")
 @until_eof
-def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> None:
+def api(shared: bool, until_eof: bool, insecure: bool, **options: Any) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     require_extra("api", needs=("httptools", "litestar"))
-    from leaseq_api.serve import serve  # an optional extra
-
-    config = configure(api_host=host, api_port=port)
+    if shared:
+        _serve_shared()
+        return
+    config = configure(**{f"api_{name}": value for name, value in options.items()})
     _begin(config, until_eof=until_eof)
     with checked_servers(config) as ready:
+        if ready.api_processes > 1:
+            from leaseq_api.processes import serve_many  # an optional extra
+
+            sys.exit(serve_many(ready, insecure=insecure))
+        from leaseq_api.serve import serve  # an optional extra
+
         serve(ready, insecure=insecure)
+
+
+def _serve_shared() -> None:
+    """Serve as a process that `leaseq api --processes N` has started, on servers that it has
+    checked."""
+    from leaseq_api.processes import receive_secrets  # an optional extra
+    from leaseq_api.serve import serve_shared
+
+    receive_secrets()
+    config = configure()
+    _begin(config, until_eof=True)
+    with held_servers(config, unfinished=False) as ready:
+        serve_shared(ready)
 
 
 @click.command()

@@ -1,0 +1,73 @@
+"""Decide whether the API may listen on its address.
+
+An address that other machines can reach needs the consent of the operator, because this service
+requires no API key.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from leaseq.config import Config
+from leaseq.errors import ConfigInvalid
+
+
+def check_address(config: Config, *, insecure: bool) -> int:
+    """The port to listen on: the one of the configuration, or a free one if that is 0.
+
+    Raises `ConfigInvalid` for an address that other machines can reach (without `insecure`), and
+    for a port in use.
+    """
+    if not insecure and not _is_loopback(config.api_host):
+        raise ConfigInvalid(
+            f"LEASEQ_API_HOST={config.api_host} can be reached by other machines, and this service requires no API key: "
+            "serve on 127.0.0.1, or allow it with --insecure"
+        )
+    with socket.socket(_family(config)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(probe, config)
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def hold_port(config: Config) -> Iterator[None]:
+    """Keep the port for processes that share it, even while none of them listens. A socket that
+    does not listen gets no connections."""
+    with socket.socket(_family(config)) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _bind(held, config)
+        yield
+
+
+def cannot_listen(config: Config, error: OSError) -> ConfigInvalid:
+    """The error of an address that cannot be used."""
+    where = f"LEASEQ_API_HOST={config.api_host}, LEASEQ_API_PORT={config.api_port}"
+    return ConfigInvalid(
+        f"cannot listen on {where}: {error.strerror}; choose another port or address"
+    )
+
+
+def _bind(bound: socket.socket, config: Config) -> None:
+    try:
+        bound.bind((config.api_host, config.api_port))
+    except OSError as error:
+        raise cannot_listen(config, error) from None
+
+
+def _family(config: Config) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+__all__ = ["cannot_listen", "check_address", "hold_port"]
