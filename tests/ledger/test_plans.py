@@ -239,6 +239,10 @@ LONE: dict[str, dict[str, Any]] = {
     "submit_tasks": rows.submission_arrays([submission()])
     | {"retention": 60.0, "after_commit": False, "patience": "250"},
     "claim_tasks": {"ids": IDS[:1], "worker_id": "w"},
+    "find_keys": {"tenants": ["default"], "keys": ["k1"]},
+    "find_claimed": {"ids": IDS[:1], "worker_id": "w"},
+    "find_states": {"ids": IDS[:1]},
+    "find_tasks": {"ids": IDS[:1], "tenant": "default"},
     "succeed_attempts": rows.success_arrays([succeeded(LEASE)]),
     "settle_attempts": rows.settlement_arrays([errored(LEASE)]),
 }

@@ -6,8 +6,8 @@ types. The parameters of the hot statements are texts already (arrays.py), and t
 never change. So each statement is prepared once for a connection and sent by its name.
 
 Invariants. Waiting, cancelling and leaving a silent server are those of the connection
-(`FastCancelConnection.query_prepared`). Errors and values of rows are those of psycopg. Only for connections
-of leaseq: on other connections a handler may deallocate the prepared statements.
+(`FastCancelConnection.query_prepared`). Errors and values of rows are those of psycopg. Only for
+connections of leaseq: on other connections a handler may deallocate the prepared statements.
 """
 
 from __future__ import annotations
@@ -34,7 +34,14 @@ class Prepared:
         ).encode()
 
 
-HOT = ("submit_plain", "submit_tasks", "claim_tasks", "succeed_attempts", "settle_attempts")
+HOT = (
+    "submit_plain",
+    "submit_tasks",
+    "claim_tasks",
+    "succeed_attempts",
+    "settle_attempts",
+    "find_states",
+)
 PREPARED = {name: Prepared(name) for name in HOT}
 
 

@@ -95,6 +95,7 @@ POSITIONAL = {
     "succeed_attempts",
     "settle_attempts",
     "handler_succeed",
+    "find_states",
 }
 
 
