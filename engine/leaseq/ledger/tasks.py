@@ -202,7 +202,7 @@ class TaskLedger:
             raise ServerUnreachable(
                 f"Postgres refuses the settle of this worker: {error.diag.message_primary}"
             ) from error
-        return rows.to_settled(found[0]) if found else None
+        return Settled(claim.task_id, claim.attempt, State.SUCCESS) if found else None
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was
