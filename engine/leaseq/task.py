@@ -157,7 +157,11 @@ class TypedTask(Generic[P, R]):
         unknown whether the task exists. Repeating the same call with the same idempotency key is
         safe.
         """
-        submitted = await self._record(self._accept(self.handler.encode(args, kwargs)))
+        submission = self._accept(self.handler.encode(args, kwargs))
+        if self._chosen.connection is None:
+            submitted = await self._client.engine.submit(submission)
+        else:
+            submitted = await self._submit_within(submission, self._chosen.connection)
         return TaskHandle(self._client, submitted.task_id, submitted.replayed, self.handler.returns)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
@@ -169,13 +173,12 @@ class TypedTask(Generic[P, R]):
             )
         return BoundTask(self._accept(self.handler.encode(args, kwargs)), self.handler.returns)
 
-    async def _record(self, submission: Submission) -> Submitted:
-        engine, connection = self._client.engine, self._chosen.connection
-        if connection is None:
-            return await engine.submit(submission)
+    async def _submit_within(
+        self, submission: Submission, connection: Connection | BlockingConnection
+    ) -> Submitted:
         if isinstance(connection, BlockingConnection):
-            return await engine.submit_within(submission, await connection.lent_connection())
-        return await engine.submit_within(submission, connection)
+            connection = await connection.lent_connection()
+        return await self._client.engine.submit_within(submission, connection)
 
     def _accept(self, payload: bytes) -> Submission:
         chosen, handler = self._chosen, self.handler
