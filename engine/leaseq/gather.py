@@ -1,9 +1,10 @@
-"""Batch single calls without waiting for a batch to fill.
+"""Batch single calls.
 
 While one batch is being written, arriving items form the next one. A lone item on an idle gatherer
-is written immediately. Callers that await an answer are limited: while `capacity` items wait,
-further callers wait, too (backpressure instead of growth). Callers that pass a function for the
-answer are limited elsewhere, and cost no future and no task.
+is written immediately. With a `BatchPause` a stream of single items is written in larger batches.
+Callers that await an answer are limited: while `capacity` items wait, further callers wait, too
+(backpressure instead of growth). Callers that pass a function for the answer are limited elsewhere,
+and cost no future and no task.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
+from leaseq.batch_pause import BatchPause
 from leaseq.observability.telemetry import burst
 
 T = TypeVar("T")
@@ -32,8 +34,10 @@ class Gatherer(Generic[T, R]):
         *,
         batch_size: int,
         capacity: int,
+        pause: BatchPause | None = None,
     ) -> None:
         self._write = write
+        self._pause = pause
         self._batch_size = batch_size
         self._capacity = asyncio.Semaphore(capacity)
         self._waiting: list[tuple[T, Callable[[R | BaseException], None]]] = []
@@ -64,9 +68,13 @@ class Gatherer(Generic[T, R]):
 
     async def _drain(self) -> None:
         while self._waiting:
+            if self._pause is not None:
+                await self._pause.fill(len(self._waiting))
             batch = self._waiting[: self._batch_size]
             del self._waiting[: self._batch_size]
             size = len(batch)
+            if self._pause is not None:
+                self._pause.begin(size)
             answers: list[R | BaseException] = []
             try:
                 answers += await self._write([item for item, _ in batch])

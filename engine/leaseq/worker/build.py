@@ -10,6 +10,7 @@ from secrets import token_hex
 
 import msgspec
 
+from leaseq.batch_pause import BatchPause
 from leaseq.connections.postgres import open_handler_pool
 from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.connections.postgres_pool import Pool
@@ -144,7 +145,9 @@ def _services(
     outages: Outages,
 ) -> AttemptServices:
     config, stores, loop = engine.config, engine.stores, asyncio.get_running_loop()
-    settler = Settler(stores.tasks, capacity=2 * spec.concurrency)
+    settler = Settler(
+        stores.tasks, capacity=2 * spec.concurrency, pause=BatchPause(large=spec.concurrency)
+    )
     return AttemptServices(
         loop=loop,
         handlers=HandlerRunner(

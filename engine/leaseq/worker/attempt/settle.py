@@ -1,6 +1,7 @@
 """Write the endings of one worker's attempts to the ledger, in batches.
 
-Endings gather into a batch while the batch before is being written. While Postgres is away the
+Endings gather into a batch while the batch before is being written, and in a stream of single ones
+for a few milliseconds more (`BatchPause`). While Postgres is away the
 settler tries again: the lease is kept meanwhile, and a repeated settle does no harm, since the
 fence lets it count once.
 
@@ -18,6 +19,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from leaseq.batch_pause import BatchPause
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
@@ -38,10 +40,12 @@ Answer = Callable[[Settled | BaseException | None], None]
 class Settler:
     """Writes endings, for one worker."""
 
-    def __init__(self, ledger: TaskLedger, *, capacity: int) -> None:
+    def __init__(
+        self, ledger: TaskLedger, *, capacity: int, pause: BatchPause | None = None
+    ) -> None:
         self._ledger = ledger
         self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(
-            self._write, batch_size=BATCH_SIZE, capacity=capacity
+            self._write, batch_size=BATCH_SIZE, capacity=capacity, pause=pause
         )
         self._locked_tasks = LockedTaskFinder(ledger, verb="settle")
         self._locked_out: list[tuple[Settlement, Answer]] = []  # with locked rows

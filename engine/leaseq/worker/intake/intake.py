@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from leaseq.batch_pause import BatchPause
 from leaseq.dispatch.deliveries import Deliveries, PullCode
 from leaseq.dispatch.dispatcher import MAX_PULLED
 from leaseq.errors import ServerUnreachable
@@ -56,6 +57,8 @@ class Intake:
         self._slots = slots
         self._start = start
         self._least = 0  # the next pull asks for at least so many
+        self._pause = BatchPause()
+        self._is_lane_empty = True  # the pull before took the last delivery
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take in work until `stop` is set. Ends within one block of the doorbell."""
@@ -85,8 +88,13 @@ class Intake:
             if stop.is_set():
                 return
         self._source.is_idle = False
+        # While deliveries wait in the lane, a free slot does not.
+        if self._is_lane_empty:
+            await self._pause.fill()
         asked = max(self._slots.free, self._least)
         found = await self._source.pull(asked)
+        self._is_lane_empty = found.count < asked
+        self._pause.begin(found.count)
         if found.code is not PullCode.OK:
             # Paused; or dispatch does not know this worker (any more): its supervisor learns that
             # too, and renews the lease or ends this process.
@@ -102,6 +110,7 @@ class Intake:
             self._least = 0
             self.deliveries.parked_values.report()
             arrived = await self._source.wait()
+            self._pause.begin(arrived.count)
             # or it stays in the list, and the closing of this worker brings it back
             if not stop.is_set():
                 await (self.take if monotonic() - began > QUIET_SECONDS else self._take_with_more)(
