@@ -81,7 +81,7 @@ class ApiProcesses:
             if self._stop.is_set():
                 return code
             failures = 1 if monotonic() - began >= LONG_LIFE_SECONDS else failures + 1
-            emit("api.process_ended", pid=process.pid, reason=_reason(code))
+            emit("process.ended", pid=process.pid, reason=_reason(code))
             process = None
             await pause(RESTART_PAUSES.after(failures), stop=self._stop)
             if self._stop.is_set():

@@ -74,22 +74,20 @@ class TaskLedger:
         Tasks of one kind without a key, which most batches are, have a shorter statement. Within a
         batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
         wait as SCHEDULED and due, so that `promote` delivers them after the commit and never
-        before. Nothing was recorded where this raises `IdempotencyInFlight` (an
-        open transaction elsewhere holds one of the keys), `Locked` (another transaction holds a row
-        or a table that they need) or `SubmissionInvalid` (Postgres refuses a value).
+        before. Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction
+        elsewhere holds one of the keys), `Locked` (another transaction holds a row or a table that
+        they need) or `SubmissionInvalid` (Postgres refuses a value).
         """
-        plain = rows.plain_submissions(batch) if conn is None else None
         try:
-            if plain and (time := await self._submit_plain(plain, idempotent=idempotent)):
-                reach("submit.sent")
-                return {s.task_id: rows.fresh(s, State.PENDING, time, time) for s in batch}
-            params = rows.submission_arrays(batch) | {
-                "retention": retention_seconds,
-                "after_commit": conn is not None,
-                "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
-            }
-            found = await self._session.fetch(
-                "submit_tasks", params, conn=conn, idempotent=idempotent
+            submitted = await self._record(
+                batch,
+                {
+                    "retention": retention_seconds,
+                    "after_commit": conn is not None,
+                    "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
+                },
+                conn=conn,
+                idempotent=idempotent,
             )
         except (Locked, psycopg.errors.LockNotAvailable) as error:
             if _waited_for_a_key(error):
@@ -102,6 +100,25 @@ class TaskLedger:
                 f"Postgres cannot store this submission: {text_of(error)}"
             ) from error
         reach("submit.sent")
+        return submitted
+
+    async def _record(
+        self,
+        batch: Sequence[Submission],
+        options: dict[str, Any],
+        *,
+        conn: Connection | None,
+        idempotent: bool,
+    ) -> dict[str, Submitted | None]:
+        """Record submissions by the shorter statement if it can, else by the whole one with these
+        options."""
+        plain = rows.plain_submissions(batch) if conn is None else None
+        if plain is not None:
+            time = await self._submit_plain(plain, idempotent=idempotent)
+            if time is not None:
+                return {s.task_id: rows.fresh(s, State.PENDING, time, time) for s in batch}
+        params = rows.submission_arrays(batch) | options
+        found = await self._session.fetch("submit_tasks", params, conn=conn, idempotent=idempotent)
         created = {row[0]: (rows.STATES[row[1]], row[2], row[3]) for row in found}
         return {
             s.task_id: rows.fresh(s, *created[s.task_id]) if s.task_id in created else None

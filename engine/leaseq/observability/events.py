@@ -114,7 +114,7 @@ CATALOGUE: dict[str, Kind] = {
     "log.dropped": Kind(WARNING, "count"),
     "loop.failed": Kind(ERROR, "loop error", "task_id"),
     "api.started": Kind(INFO, "host port pid"),
-    "api.process_ended": Kind(WARNING, "pid reason"),
+    "process.ended": Kind(WARNING, "pid reason"),
     "api.crowded": Kind(WARNING, "connections in_flight_bytes"),
     "api.stopping": Kind(INFO),
     "api.stopped": Kind(INFO),
