@@ -14,10 +14,13 @@ import click
 from msgspec.structs import replace
 
 from bench.__main__ import console, finish
+from bench.others import OURS, read_others
+from bench.page import DOCUMENT
 from bench.paper import RESULTS
 from bench.peers.contenders import CONTENDERS, NAMES, Contender
 from bench.peers.environments import Environment
 from bench.peers.measures import MEASURES
+from bench.peers.ratios import RIVAL, with_ratios
 from bench.peers.report import as_markdown, keep
 from bench.peers.rounds import CRASHES, compare
 from bench.peers.scope import QUICK, Scope
@@ -101,6 +104,22 @@ def run(
     print(as_markdown(comparison))
     console.print(f"Every value stands in {file}")
     sys.exit(1 if comparison.failed else 0)
+
+
+@main.command()
+@click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def page(result: Path) -> None:
+    """Put the ratios of a kept RESULT, and its machine, into docs/benchmarks.md."""
+    comparison = read_others(result)
+    notes = [f"{name}: {value}" for name, value in comparison.machine.items()]
+    notes += [
+        f"{contender.name}: {contender.settings}"
+        for contender in comparison.contenders
+        if contender.name in (OURS, RIVAL)
+    ]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    DOCUMENT.write_text(with_ratios(text, comparison.figures, notes), encoding="utf-8")
+    print(DOCUMENT)
 
 
 def choose(peers: Sequence[str]) -> list[Contender]:

@@ -17,6 +17,8 @@ from bench.paper import number, table_head, table_row
 
 LIST = Path(__file__).with_suffix(".toml")
 OURS = "leaseq"
+TITLE = "## Ratio to the fastest rival"
+NEXT = "## Beside the others"
 
 
 class Ratio(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +54,21 @@ def ratio_lines(figures: Mapping[str, Sequence[Figure]]) -> Iterator[str]:
         head = ("what", OURS, RIVAL, "ratio", "in pairs", "goal", "reached")
         yield from table_head(*head, numbers=range(1, 6))
         yield from rows
+
+
+def with_ratios(
+    document: str, figures: Mapping[str, Sequence[Figure]], notes: Sequence[str]
+) -> str:
+    """The document with the table and these notes in its section `TITLE`, which is replaced, or
+    stands before the section `NEXT`."""
+    before, _, rest = document.partition(f"{TITLE}\n")
+    after = rest[rest.index("\n## ") + 1 :] if rest else ""
+    if not rest:
+        before, _, after = document.partition(f"{NEXT}\n")
+        after = f"{NEXT}\n{after}"
+    table = [line for line in ratio_lines(figures) if line.startswith("|")]
+    section = "\n".join((TITLE, "", *table, "", *(f"- {note}" for note in notes)))
+    return f"{before}{section}\n\n{after}"
 
 
 def _row(ratio: Ratio, ours: Figure, theirs: Figure) -> str:

@@ -15,7 +15,7 @@ from bench.peers import outcomes
 from bench.peers.contenders import CONTENDERS
 from bench.peers.crew import Kill
 from bench.peers.outcomes import Recovery
-from bench.peers.ratios import ratio_lines
+from bench.peers.ratios import ratio_lines, with_ratios
 from bench.peers.report import Comparison, as_markdown, keep
 from bench.peers.scope import Scope
 from bench.peers.sides import effects, script
@@ -222,6 +222,11 @@ def test_a_ratio_names_its_goal_and_the_range_of_its_pairs() -> None:
         "| idle latency p50 | 2 ms | 2 ms | 1.00 | 0.50 to 1.50 | ≤ 0.75 | no |",
     ]
     assert [*ratio_lines({"leaseq": figures["leaseq"]})] == []
+    document = "# Benchmarks\n\n## Beside the others\n\nother\n"
+    once = with_ratios(document, figures, ["disk: slow"])
+    assert once == with_ratios(once, figures, ["disk: slow"])
+    assert once.startswith("# Benchmarks\n\n## Ratio to the fastest rival\n\n| what |")
+    assert "\n".join((*rows, "", "- disk: slow", "", "## Beside the others", "", "other")) in once
 
 
 def test_the_payload_has_about_110_bytes() -> None:
