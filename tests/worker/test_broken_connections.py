@@ -232,7 +232,7 @@ async def test_a_query_that_crashes_its_backend_ends_and_its_neighbours_are_not_
             neighbour = await ended(client, beside)
     assert (task.state, error_of(task)["code"]) == (State.FAILED, "server_unreachable"), task
     assert len(crashes) == FREE_CRASHES + 2
-    assert (neighbour.state, neighbour.retry_count) == (State.SUCCESS, 0)
+    assert (neighbour.state, neighbour.retry_count) == (State.SUCCESS, 0), neighbour
 
 
 async def is_gone(session: psycopg.AsyncConnection[Any]) -> bool:

@@ -83,6 +83,7 @@ class Intake:
                 await retries.wait(error)
 
     async def _round(self, stop: asyncio.Event) -> None:
+        await self._slots.wait_for_quick_ends()
         while self._slots.free <= 0:
             await self._slots.wait()
             if stop.is_set():
