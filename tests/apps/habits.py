@@ -88,8 +88,10 @@ async def redirects_its_output(ctx: Context) -> None:
             await asyncio.sleep(0.2)
         return sys.stdout.closed
 
+    # The stream is closed for a few turns of the loop, until the handler has ended. `steps`, which
+    # prints every 0.05 s beside this, is not to print in one of them.
     first = asyncio.create_task(redirect())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.125)
     assert [*await asyncio.gather(first, redirect())] == [False, True]
 
 
