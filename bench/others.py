@@ -112,15 +112,7 @@ def tables(others: Others) -> Iterator[str]:
             yield table_row(
                 who, *(_cell(others.column(name).get(who)) for name in columns.values())
             )
-    for settings, recoveries in others.crashes.items():
-        if recoveries:
-            yield from (
-                "",
-                f"### Workers killed, {settings} settings",
-                "",
-                *table_head("contender", *RECOVERY_COLUMNS),
-            )
-            yield from (table_row(who, *recovery_cells(runs)) for who, runs in recoveries.items())
+    yield from crash_lines(others)
     yield from ("", "### Settings", "")
     yield from table_head(
         "contender", "versions", "settings", "most reliable settings", "bulk call", numbers=range(0)
@@ -135,6 +127,15 @@ def tables(others: Others) -> Iterator[str]:
         )
     yield from ("", *(f"- {name}: {value}" for name, value in others.machine.items()))
     yield from (f"- FAILED: {name}: {reason}" for name, reason in others.failed.items())
+
+
+def crash_lines(others: Others) -> Iterator[str]:
+    """The crash comparison, a table for each kind of settings."""
+    for settings, recoveries in others.crashes.items():
+        if recoveries:
+            yield from ("", f"### Workers killed, {settings} settings", "")
+            yield from table_head("contender", *RECOVERY_COLUMNS)
+            yield from (table_row(who, *recovery_cells(runs)) for who, runs in recoveries.items())
 
 
 def _versions(contender: Contender, others: Others) -> list[str]:

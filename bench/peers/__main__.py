@@ -14,7 +14,7 @@ import click
 from msgspec.structs import replace
 
 from bench.__main__ import console, finish
-from bench.others import OURS, read_others
+from bench.others import OURS, crash_lines, read_others
 from bench.page import DOCUMENT
 from bench.paper import RESULTS
 from bench.peers.contenders import CONTENDERS, NAMES, Contender
@@ -108,17 +108,20 @@ def run(
 
 @main.command()
 @click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def page(result: Path) -> None:
-    """Put the ratios of a kept RESULT, and its machine, into docs/benchmarks.md."""
+@click.argument("killed", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def page(result: Path, killed: Path) -> None:
+    """Put the ratios of RESULT, its machine, and the crash comparison of KILLED into
+    docs/benchmarks.md. Both are kept results, and may be the same."""
     comparison = read_others(result)
-    notes = [f"{name}: {value}" for name, value in comparison.machine.items()]
-    notes += [
-        f"{contender.name}: {contender.settings}"
+    lines = [f"- {name}: {value}" for name, value in comparison.machine.items()]
+    lines += [
+        f"- {contender.name}: {contender.settings}"
         for contender in comparison.contenders
         if contender.name in (OURS, RIVAL)
     ]
     text = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(with_ratios(text, comparison.figures, notes), encoding="utf-8")
+    lines += crash_lines(read_others(killed))
+    DOCUMENT.write_text(with_ratios(text, comparison.figures, lines), encoding="utf-8")
     print(DOCUMENT)
 
 

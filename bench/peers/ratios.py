@@ -57,9 +57,9 @@ def ratio_lines(figures: Mapping[str, Sequence[Figure]]) -> Iterator[str]:
 
 
 def with_ratios(
-    document: str, figures: Mapping[str, Sequence[Figure]], notes: Sequence[str]
+    document: str, figures: Mapping[str, Sequence[Figure]], lines: Sequence[str]
 ) -> str:
-    """The document with the table and these notes in its section `TITLE`, which is replaced, or
+    """The document with the table and these lines in its section `TITLE`, which is replaced, or
     stands before the section `NEXT`."""
     before, _, rest = document.partition(f"{TITLE}\n")
     after = rest[rest.index("\n## ") + 1 :] if rest else ""
@@ -67,7 +67,7 @@ def with_ratios(
         before, _, after = document.partition(f"{NEXT}\n")
         after = f"{NEXT}\n{after}"
     table = [line for line in ratio_lines(figures) if line.startswith("|")]
-    section = "\n".join((TITLE, "", *table, "", *(f"- {note}" for note in notes)))
+    section = "\n".join((TITLE, "", *table, "", *lines))
     return f"{before}{section}\n\n{after}"
 
 

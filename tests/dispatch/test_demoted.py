@@ -22,6 +22,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, leases_of
 from support.proxy import ProxyTo
+from support.redis_wire import read_command
 from support.servers import RedisPair
 
 SCRIPT = "Error running script (call to f_0123): @user_script:13: @user_script: 13:"
@@ -56,11 +57,7 @@ class Answering:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        while header := await reader.readline():
-            words = []
-            for _ in range(int(header[1:])):
-                size = int((await reader.readline())[1:])
-                words.append((await reader.readexactly(size + 2))[:-2])
+        while words := await read_command(reader):
             writer.write(f"-{self.error}\r\n".encode() if words[0] == b"GET" else b"+OK\r\n")
         writer.close()
 

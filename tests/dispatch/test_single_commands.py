@@ -19,6 +19,7 @@ from leaseq.connections.redis import open_blocking_redis, open_redis
 from leaseq.connections.redis_connection import VALUE_BYTES, Guard, Guarded, TooLarge
 from leaseq.connections.single_commands import SharedPool, SingleCommands
 from support.proxy import ProxyTo
+from support.redis_wire import read_command
 from support.worker import until
 
 
@@ -33,11 +34,7 @@ class Answers:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        while header := await reader.readline():
-            words = []
-            for _ in range(int(header[1:])):
-                size = int((await reader.readline())[1:])
-                words.append((await reader.readexactly(size + 2))[:-2])
+        while words := await read_command(reader):
             if words[0] != b"GET":
                 writer.write(b"+OK\r\n")
             elif self.replies:

@@ -223,8 +223,8 @@ def test_a_ratio_names_its_goal_and_the_range_of_its_pairs() -> None:
     ]
     assert [*ratio_lines({"leaseq": figures["leaseq"]})] == []
     document = "# Benchmarks\n\n## Beside the others\n\nother\n"
-    once = with_ratios(document, figures, ["disk: slow"])
-    assert once == with_ratios(once, figures, ["disk: slow"])
+    once = with_ratios(document, figures, ["- disk: slow"])
+    assert once == with_ratios(once, figures, ["- disk: slow"])
     assert once.startswith("# Benchmarks\n\n## Ratio to the fastest rival\n\n| what |")
     assert "\n".join((*rows, "", "- disk: slow", "", "## Beside the others", "", "other")) in once
 
