@@ -1,0 +1,200 @@
+"""The table of problems: the status, the title and the advice of each code.
+
+The answers (`problems.py`), the pages at /problems (`problem_pages.py`) and the OpenAPI document
+are made from it. Invariants: a code never changes once released, and no two codes have the same
+title.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Kind(Struct, frozen=True):
+    """The common properties of all problems of one code."""
+
+    status: int
+    title: str
+    advice: str  # the fix, for a client or an operator
+    retry: bool = False  # the same request may succeed in a moment
+
+
+KINDS: dict[str, Kind] = {
+    # Refusals by leaseq itself (leaseq/errors.py).
+    "submission_invalid": Kind(
+        422,
+        "The submission is not valid",
+        "Correct the field that `pointer` or `detail` names. Nothing was stored.",
+    ),
+    "payload_invalid": Kind(
+        422,
+        "The payload does not fit what the handler takes",
+        "Correct the payload at `pointer`, so that it fits the parameters of the handler. Nothing was stored.",
+    ),
+    "payload_too_large": Kind(
+        413,
+        "The payload is too large",
+        "Store large data elsewhere, and submit a reference to it.",
+    ),
+    "unknown_type": Kind(
+        422,
+        "No worker has registered this task type",
+        "Start a worker that has a handler for this type, or correct `type`.",
+    ),
+    "idempotency_key_invalid": Kind(
+        400,
+        "The idempotency key is missing or malformed",
+        "Send one Idempotency-Key of 1 to 255 printable ASCII characters, as a quoted string.",
+    ),
+    "idempotency_key_reused": Kind(
+        422,
+        "The idempotency key was used for a different submission",
+        "Submit the same content as the first time, or use a new key. `task_id` is the task that has this key.",
+    ),
+    "idempotency_in_flight": Kind(
+        409,
+        "A submission with this idempotency key is still in flight",
+        "Submit the same content with the same key again, after Retry-After.",
+        retry=True,
+    ),
+    "task_not_found": Kind(
+        404,
+        "There is no such task",
+        "Check the id. A task is deleted after its retention period.",
+    ),
+    "task_conflict": Kind(
+        409,
+        "The state of the task does not allow this",
+        "Check the state of the task. Only a FAILED or CANCELLED task can be redriven, and only an unfinished one cancelled.",
+    ),
+    "queue_unknown": Kind(
+        404,
+        "There is no such queue",
+        "Check the name. A queue exists from its first submission or its first worker on.",
+    ),
+    "lists_busy": Kind(
+        503,
+        "Too many lists are being read at the moment",
+        "Send the same request again, after Retry-After. Submissions are not affected.",
+        retry=True,
+    ),
+    "server_unreachable": Kind(
+        503,
+        "A store cannot be reached",
+        "Send the same request again, after Retry-After. Use an Idempotency-Key for submissions.",
+        retry=True,
+    ),
+    "dispatch_foreign": Kind(
+        503,
+        "The prefix in Redis belongs to another ledger",
+        "Give each deployment its own LEASEQ_REDIS_PREFIX.",
+        retry=True,
+    ),
+    "schema_mismatch": Kind(
+        503,
+        "The schema in Postgres and this service have different versions",
+        "Run `leaseq migrate` with the version of this service.",
+        retry=True,
+    ),
+    # Refusals by HTTP.
+    "request_malformed": Kind(
+        400,
+        "The request is not valid HTTP",
+        "Send HTTP/1.1 as RFC 9112 describes it.",
+    ),
+    "host_invalid": Kind(
+        400,
+        "The request must have exactly one valid Host header",
+        "Send exactly one Host header: a name or an address, with an optional port.",
+    ),
+    "header_repeated": Kind(
+        400,
+        "A header that may be sent once was repeated",
+        "Send the header once.",
+    ),
+    "json_invalid": Kind(
+        400,
+        "The body is not valid JSON",
+        "Send one JSON value in UTF-8.",
+    ),
+    "parameter_invalid": Kind(
+        400,
+        "A parameter of the address is not valid",
+        "Correct the parameter that `detail` names.",
+    ),
+    "cross_site": Kind(
+        403,
+        "A web page of another site sent this request",
+        "Send the request from a program or from a page of this API, or list the host of the page in LEASEQ_API_HOSTS.",
+    ),
+    "not_found": Kind(
+        404,
+        "There is no such address",
+        "See the OpenAPI document at /schema for the known addresses.",
+    ),
+    "method_not_allowed": Kind(
+        405,
+        "This address does not support this method",
+        "Use one of the methods in the Allow header.",
+    ),
+    "head_timeout": Kind(
+        408,
+        "The head of the request took too long to arrive",
+        "Send the head of a request without pause. The service closes the connection.",
+    ),
+    "body_timeout": Kind(
+        408,
+        "The body took too long to arrive",
+        "Send the body of a request without long pauses. The service closes the connection.",
+    ),
+    "body_too_large": Kind(
+        413,
+        "The body is too large",
+        "Send less. Store large data elsewhere, and submit a reference to it.",
+    ),
+    "target_too_long": Kind(
+        414,
+        "The target of the request is too long",
+        "Shorten the query, which is the longest part of a target.",
+    ),
+    "media_type_unsupported": Kind(
+        415,
+        "The body must be JSON",
+        "Send Content-Type: application/json, and no Content-Encoding.",
+    ),
+    "host_unknown": Kind(
+        421,
+        "This service does not answer for this host",
+        "Add the name under which clients reach the service to LEASEQ_API_HOSTS.",
+    ),
+    "head_too_large": Kind(
+        431,
+        "The head of the request is too large",
+        "Send fewer or shorter headers.",
+    ),
+    "method_unknown": Kind(
+        501,
+        "This service does not know the method",
+        "See the OpenAPI document at /schema for the known methods.",
+    ),
+    "overloaded": Kind(
+        503,
+        "The service is overloaded",
+        "Send the same request again, after Retry-After. Use an Idempotency-Key for submissions.",
+        retry=True,
+    ),
+    "not_ready": Kind(
+        503,
+        "The service is not ready",
+        "Wait until the stores that `detail` names are back.",
+        retry=True,
+    ),
+    "internal_error": Kind(
+        500,
+        "Internal error",
+        "Look for `request.failed` in the log of the service, and report it.",
+    ),
+}
+
+
+__all__ = ["KINDS", "Kind"]
