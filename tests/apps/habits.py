@@ -88,11 +88,10 @@ async def redirects_its_output(ctx: Context) -> None:
             await asyncio.sleep(0.2)
         return sys.stdout.closed
 
-    # The stream is closed for a few turns of the loop, until the handler has ended. `steps`, which
-    # prints every 0.05 s beside this, is not to print in one of them.
     first = asyncio.create_task(redirect())
-    await asyncio.sleep(0.125)
-    assert [*await asyncio.gather(first, redirect())] == [False, True]
+    await asyncio.sleep(0.1)
+    second = await redirect()  # here, not in a task: nothing runs between its end and the handler's
+    assert [first.result(), second] == [False, True]
 
 
 @change

@@ -30,7 +30,6 @@ from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
 from leaseq.loop import Pauses
 from leaseq.model import ClaimedTask, Ending, Settled, State
-from leaseq.observability.logs import restore_streams
 from leaseq.observability.telemetry import emit, listening
 from leaseq.registry import Handler
 from leaseq.safe_text.exceptions import told
@@ -168,7 +167,6 @@ class Attempt:
         if self._patience is not None:
             self._patience.cancel()
         if self._is_abandoned:
-            restore_streams()
             self._give_slot_back()
             return
         if self._is_outlived:
@@ -177,7 +175,6 @@ class Attempt:
 
     def _handler_ended(self, task: asyncio.Task[Ending]) -> None:
         """Go on with the ending of the handler."""
-        restore_streams()
         cancelled = task.cancelled()
         if cancelled and self._stop is None and self._services.handlers.is_process_ending:
             # Code of some handler has cancelled every task of the process, which ends. The recovery

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from leaseq.model import ClaimedTask, Ending
+from leaseq.observability.logs import restore_streams
 from leaseq.registry import Handler, Registry
 from leaseq.worker.attempt.deadlines import Deadlines
 from leaseq.worker.attempt.outcome import ending_of, returned
@@ -82,7 +83,7 @@ class LoopExecutor:
             try:
                 result = await run.handler.function(**arguments)
             finally:
-                exit_forked_copy()
+                _leave_handler()
             return returned(result, max_bytes=self._result_max_bytes)
         except (
             BaseException
@@ -132,7 +133,14 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         # No future can carry it: the attempt would wait for the thread forever.
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
-        exit_forked_copy()
+        _leave_handler()
+
+
+def _leave_handler() -> None:
+    """Called right after a handler, before anything else of this process runs: other handlers print
+    to the streams that it leaves."""
+    exit_forked_copy()
+    restore_streams()
 
 
 def _exited(run: HandlerRun, future: asyncio.Future[Any]) -> None:
