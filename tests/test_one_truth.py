@@ -16,7 +16,7 @@ from leaseq.errors import LeaseqError
 from leaseq.ledger.schema import MIGRATIONS
 from leaseq.model import NAME, TERMINAL, Lane, Outcome, Priority, State
 from leaseq.operations.submission import PRIORITIES
-from leaseq_api.problems import KINDS
+from leaseq_api.problem_kinds import KINDS
 from leaseq_api.schemas import PriorityName, StateName
 from support.dispatch import KEYS
 

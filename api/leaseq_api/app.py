@@ -21,6 +21,7 @@ from leaseq_api.openapi import openapi_config
 from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
 from leaseq_api.security.hosts import Hosts
+from leaseq_api.security.principal import SCOPE, guard
 from leaseq_api.service import open_service, provide_service
 
 
@@ -36,6 +37,7 @@ def create_app(config: Config) -> Litestar:
     app = Litestar(
         route_handlers=[tasks.router, operate.router, health.router, problem_pages.router],
         lifespan=[lifespan],
+        guards=[guard],
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},
         exception_handlers={
             Refused: problems.of_refusal,
@@ -50,8 +52,20 @@ def create_app(config: Config) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    _check_scopes(app)
     app.asgi_handler = Gate(app, app.asgi_handler, Hosts(config))
     return app
+
+
+def _check_scopes(app: Litestar) -> None:
+    """Raise `TypeError` for a route that does not name the scope it needs."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            # Those of the framework itself: the OpenAPI document, and answers to OPTIONS.
+            if handler.fn.__module__.startswith("litestar."):
+                handler.opt.setdefault(SCOPE, None)
+            elif SCOPE not in handler.opt:
+                raise TypeError(f"{handler} has no `scope=` in its decorator")
 
 
 __all__ = ["create_app"]

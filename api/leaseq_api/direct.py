@@ -16,9 +16,11 @@ import msgspec
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from leaseq.api_keys import ScopeName
 from leaseq_api.body import JSON
 from leaseq_api.problems import RawAnswer
 from leaseq_api.refused import Refused
+from leaseq_api.security.principal import check_scope
 from leaseq_api.service import Service
 
 Route = Callable[[Service, Scope, Receive], Awaitable[RawAnswer]]
@@ -29,14 +31,16 @@ _encode = msgspec.json.Encoder().encode
 class Direct:
     """The ASGI application of one such route, in front of the usual way to the same route."""
 
-    def __init__(self, app: ASGIApp, route: Route) -> None:
+    def __init__(self, app: ASGIApp, route: Route, scope: ScopeName) -> None:
         self._app = app
+        self._scope = scope
         self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["query_string"]:
             await self._app(scope, receive, send)
             return
+        check_scope(scope, self._scope)
         answer = await self._route(scope["litestar_app"].state.service, scope, receive)
         await send(
             {
@@ -48,9 +52,9 @@ class Direct:
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-def direct(route: Route) -> Callable[..., ASGIApp]:
-    """The middleware for a handler that is answered by `route`."""
-    return partial(Direct, route=route)
+def direct(route: Route, *, scope: ScopeName) -> Callable[..., ASGIApp]:
+    """The middleware for a handler that is answered by `route`, for keys with this scope."""
+    return partial(Direct, route=route, scope=scope)
 
 
 def json_answer(status: int, content: msgspec.Struct, *headers: tuple[bytes, bytes]) -> RawAnswer:

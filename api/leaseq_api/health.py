@@ -24,13 +24,13 @@ POSTGRES_SECONDS = 2.0
 REDIS_SECONDS = 1.0
 
 
-@get("/live", codes=any_codes())
+@get("/live", scope=None, codes=any_codes())
 async def live() -> Response[Live]:
     """Report that the process answers."""
     return Response(Live())
 
 
-@get("/ready", codes=any_codes("not_ready"))
+@get("/ready", scope=None, codes=any_codes("not_ready"))
 async def ready(
     request: Request[Any, Any, Any], service: Injected
 ) -> Response[Ready] | Response[Problem]:

@@ -20,7 +20,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
 
 from leaseq_api.idempotency import HEADER
-from leaseq_api.problems import KINDS, PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
+from leaseq_api.problem_kinds import KINDS
+from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
 from leaseq_api.schemas import (
     AttemptList,
     ListQuery,
@@ -113,7 +114,8 @@ def any_codes(*codes: str) -> tuple[str, ...]:
 def api_codes(*codes: str) -> tuple[str, ...]:
     """The same, with those of any address under /api."""
     stores = ("server_unreachable", "dispatch_foreign", "schema_mismatch")
-    return any_codes(*codes, "parameter_invalid", "host_unknown", *stores)
+    keys = ("scope_missing", "tenant_forbidden", "tenant_unknown")
+    return any_codes(*codes, "parameter_invalid", "host_unknown", *keys, *stores)
 
 
 def change_codes(*codes: str) -> tuple[str, ...]:

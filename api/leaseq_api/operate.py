@@ -6,41 +6,62 @@ is away the lists are still answered, without depths.
 
 from __future__ import annotations
 
-from litestar import Response, Router, get, post
+from typing import Any
+
+from litestar import Request, Response, Router, get, post
 
 from leaseq.model import QueueRecord
 from leaseq_api import parameters as given
 from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
+from leaseq_api.security.principal import require_unbound
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
+
+AnyRequest = Request[Any, Any, Any]
 
 # A frozen Redis must not delay the list of queues. Depths that were not read in this time are
 # omitted.
 DEPTHS_SECONDS = 2.0
 
 
-@get("/queues", codes=api_codes("lists_busy"))
+@get("/queues", scope="read", codes=api_codes("lists_busy"))
 async def list_queues(service: Injected) -> Response[QueueList]:
     """List the queues, with the deliveries that wait in each."""
     records = await service.lists.list_queues()
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
-@post("/queues/{queue:str}/pause", status_code=200, codes=change_codes("queue_unknown"))
-async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
+@post(
+    "/queues/{queue:str}/pause",
+    scope="operate",
+    status_code=200,
+    codes=change_codes("queue_unknown"),
+)
+async def pause(
+    request: AnyRequest, service: Injected, queue: given.QueueName
+) -> Response[PausedView]:
     """Pause a queue: no more of its tasks start. Running tasks continue, and submissions are still
     accepted."""
+    require_unbound(request.scope)
     return await _pause(service, queue, paused=True)
 
 
-@post("/queues/{queue:str}/resume", status_code=200, codes=change_codes())
-async def resume(service: Injected, queue: given.QueueName) -> Response[PausedView]:
+@post(
+    "/queues/{queue:str}/resume",
+    scope="operate",
+    status_code=200,
+    codes=change_codes(),
+)
+async def resume(
+    request: AnyRequest, service: Injected, queue: given.QueueName
+) -> Response[PausedView]:
     """Resume a queue."""
+    require_unbound(request.scope)
     return await _pause(service, queue, paused=False)
 
 
-@get("/workers", query=("closed", "limit"), codes=api_codes("lists_busy"))
+@get("/workers", scope="read", query=("closed", "limit"), codes=api_codes("lists_busy"))
 async def list_workers(
     service: Injected, closed: given.Closed = False, limit: given.Limit = 50
 ) -> Response[WorkerList]:

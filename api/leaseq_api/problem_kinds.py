@@ -122,6 +122,21 @@ KINDS: dict[str, Kind] = {
         "A parameter of the address is not valid",
         "Correct the parameter that `detail` names.",
     ),
+    "scope_missing": Kind(
+        403,
+        "The API key lacks a scope",
+        "Use a key with the scope that `detail` names. An operator creates one with `leaseq keys create`.",
+    ),
+    "tenant_forbidden": Kind(
+        403,
+        "The API key is bound to a tenant",
+        "Use a key that is bound to no tenant, or leave out Leaseq-Tenant.",
+    ),
+    "tenant_unknown": Kind(
+        422,
+        "There is no such tenant",
+        "Correct Leaseq-Tenant, or leave it out.",
+    ),
     "cross_site": Kind(
         403,
         "A web page of another site sent this request",

@@ -9,7 +9,8 @@ from litestar import Response, Router, get
 from litestar.enums import MediaType
 from litestar.params import PathParameter
 
-from leaseq_api.problems import KINDS, page_of
+from leaseq_api.problem_kinds import KINDS
+from leaseq_api.problems import page_of
 from leaseq_api.refused import Refused
 
 Code = Annotated[str, PathParameter(description="The code of a problem")]
@@ -22,7 +23,7 @@ _PAGE = (
 _POLICY = {"Content-Security-Policy": "default-src 'none'"}
 
 
-@get("/", include_in_schema=False)
+@get("/", scope=None, include_in_schema=False)
 async def list_codes() -> Response[str]:
     """List the codes of all problems."""
     items = "".join(
@@ -33,7 +34,7 @@ async def list_codes() -> Response[str]:
     return Response(text, media_type=MediaType.HTML, headers=_POLICY)
 
 
-@get("/{code:str}", include_in_schema=False)
+@get("/{code:str}", scope=None, include_in_schema=False)
 async def show_code(code: Code) -> Response[str]:
     """Say what a code means and what to do."""
     kind = KINDS.get(code)

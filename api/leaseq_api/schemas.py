@@ -69,10 +69,12 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):
-    """One task in a list: without payload and result. Times are RFC 3339 in UTC, by the clock of
+    """One task in a list: without payload and result. `progress` and `error` are omitted for keys
+    without the scope `payloads`. Times are RFC 3339 in UTC, by the clock of
     Postgres."""
 
     task_id: Id
+    tenant: str
     type: Name
     queue: Name
     state: State
@@ -98,14 +100,15 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     expires_at: Moment | None
     cancel_requested_at: Moment | None
     worker_id: str | None
-    progress: Json | None
-    error: Json | None
+    progress: Json | UnsetType | None = UNSET
+    error: Json | UnsetType | None = UNSET
 
 
 class TaskView(TaskSummaryView, frozen=True, kw_only=True):
-    """One task. Times are RFC 3339 in UTC, by the clock of Postgres."""
+    """One task. `payload`, `result`, `progress` and `error` are omitted for keys without the scope
+    `payloads`. Times are RFC 3339 in UTC, by the clock of Postgres."""
 
-    result: Json | None
+    result: Json | UnsetType | None = UNSET
     payload: Json | UnsetType = UNSET  # omitted in the answer to a submission
 
 
@@ -162,7 +165,7 @@ class AttemptView(Struct, frozen=True, kw_only=True):
     started_at: Moment
     finished_at: Moment
     next_state: State
-    error: Json | None
+    error: Json | UnsetType | None = UNSET
 
 
 class AttemptList(Struct, frozen=True, kw_only=True):

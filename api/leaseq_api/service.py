@@ -13,16 +13,18 @@ from typing import Any
 
 from litestar import Request
 from litestar.di import NamedDependency
+from litestar.types import Scope
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
-from leaseq.model import DEFAULT_TENANT
 from leaseq.operations.engine import Engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
 from leaseq.operations.open_engine import open_engine
+from leaseq.operations.tenant_client import TenantClient
+from leaseq_api.security.principal import principal_of
 
 # One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8
@@ -36,9 +38,7 @@ class Service:
     def __init__(self, config: Config, engine: Engine, lists: Lists, types: KnownTypes) -> None:
         self.config = config
         self.engine = engine
-        # The one place where the API binds a tenant: it asks for no key yet that could name another
-        # one.
-        self.tasks = engine.for_tenant(DEFAULT_TENANT)
+        self._clients: dict[str | None, TenantClient] = {}
         self.lists = lists
         self.types = types
         # Set when the process is asked to stop: routes that hold an answer back then give it.
@@ -47,6 +47,14 @@ class Service:
         self.held = 0
         self._schema_lock = asyncio.Lock()
         self._schema_checked = float("-inf")
+
+    def tasks_of(self, scope: Scope) -> TenantClient:
+        """The tasks that a request may see: the one place where the API binds a tenant."""
+        tenant = principal_of(scope).tenant
+        client = self._clients.get(tenant)
+        if client is None:
+            client = self._clients[tenant] = self.engine.for_tenant(tenant)
+        return client
 
     async def check_schema(self) -> None:
         """Raise `SchemaMismatch` if the schema has another version. Checked again after a few

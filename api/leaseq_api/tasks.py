@@ -34,6 +34,7 @@ from leaseq_api.schemas import (
     TaskPage,
     TaskView,
 )
+from leaseq_api.security.principal import may_read_contents, principal_of
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
 
@@ -46,31 +47,35 @@ AnyRequest = Request[Any, Any, Any]
 
 async def answer_submission(service: Service, scope: Scope, receive: Receive) -> RawAnswer:
     """Record the task of a request, then acknowledge it."""
+    tasks = service.tasks_of(scope)
     submission = await _submission(service, scope, receive)
-    submitted = await service.tasks.submit(submission)
+    submitted = await tasks.submit(submission)
     reach("submit.answering")
     location = (b"location", b"/api/tasks/" + submitted.task_id.encode())
     if not submitted.replayed:
         return json_answer(202, fresh_view(submission, submitted), location)
     replayed = (b"idempotent-replayed", b"true")
     try:
-        task = await service.tasks.find(submitted.task_id)
+        task = await tasks.find(submitted.task_id)
     except TaskNotFound:
         # A pruned task has no address.
         return json_answer(202, remembered(submission, submitted), replayed)
-    return json_answer(202, task_view(task), location, replayed)
+    view = task_view(task, contents=may_read_contents(scope))
+    return json_answer(202, view, location, replayed)
 
 
 async def answer_task(service: Service, scope: Scope, _: Receive) -> RawAnswer:
     """Show one task as it is."""
     task_id = given.check_task_id(scope["path_params"]["task_id"])
-    return json_answer(200, task_view(await service.tasks.find(task_id)))
+    task = await service.tasks_of(scope).find(task_id)
+    return json_answer(200, task_view(task, contents=may_read_contents(scope)))
 
 
 @post(
     "/",
+    scope="submit",
     status_code=202,
-    middleware=[direct(answer_submission)],
+    middleware=[direct(answer_submission, scope="submit")],
     codes=change_codes(
         "json_invalid",
         "payload_too_large",
@@ -90,46 +95,52 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
 
 @get(
     "/{task_id:str}",
-    middleware=[direct(answer_task)],
+    scope="read",
+    middleware=[direct(answer_task, scope="read")],
     query=("wait",),
     codes=api_codes("task_not_found"),
 )
 async def show(
-    service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
+    request: AnyRequest, service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
 ) -> Response[TaskView]:
     """Show one task; with `wait`, when it has ended."""
     task_id = given.check_task_id(task_id)
     seconds = given.check_wait(wait)
-    return Response(task_view(await _await_end(service, task_id, seconds=seconds)))
+    task = await _await_end(service, request.scope, task_id, seconds=seconds)
+    return Response(task_view(task, contents=may_read_contents(request.scope)))
 
 
-@get("/{task_id:str}/attempts", codes=api_codes("task_not_found", "lists_busy"))
-async def attempts(service: Injected, task_id: given.TaskId) -> Response[AttemptList]:
+@get("/{task_id:str}/attempts", scope="read", codes=api_codes("task_not_found", "lists_busy"))
+async def attempts(
+    request: AnyRequest, service: Injected, task_id: given.TaskId
+) -> Response[AttemptList]:
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
-    await service.tasks.find(task_id)
-    found = await service.lists.list_attempts(task_id, tenant=service.tasks.tenant)
-    return Response(
-        AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found])
-    )
+    tasks = service.tasks_of(request.scope)
+    await tasks.find(task_id)
+    found = await service.lists.list_attempts(task_id, tenant=tasks.tenant)
+    contents = may_read_contents(request.scope)
+    views = [attempt_view(attempt, contents=contents) for attempt in found]
+    return Response(AttemptList(task_id=task_id, attempts=views))
 
 
-@get("/", query=ListQuery.__struct_fields__, codes=api_codes("lists_busy"))
+@get("/", scope="read", query=ListQuery.__struct_fields__, codes=api_codes("lists_busy"))
 async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
     """List tasks, newest first, page by page, without payloads and results.
 
     A page comes from the next few thousand tasks. If few of them match, it may have few tasks or
     none, and a cursor to continue.
     """
-    return Response(
-        task_page(
-            await service.lists.list_tasks(given.read_filter(request), tenant=service.tasks.tenant)
-        )
-    )
+    wanted, principal = given.read_filter(request), principal_of(request.scope)
+    # A key belongs to a tenant.
+    tenant = principal.tenant if wanted.idempotency_key is None else principal.submits_to
+    listing = await service.lists.list_tasks(wanted, tenant=tenant)
+    return Response(task_page(listing, contents=may_read_contents(request.scope)))
 
 
 @post(
     "/{task_id:str}/cancel",
+    scope="operate",
     status_code=200,
     responses={
         202: ResponseSpec(
@@ -140,23 +151,33 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     },
     codes=change_codes("task_not_found", "task_conflict"),
 )
-async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
+async def cancel(
+    request: AnyRequest, service: Injected, task_id: given.TaskId
+) -> Response[TaskView]:
     """Cancel a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to
     stop it."""
     task_id = given.check_task_id(task_id)
-    state = await service.tasks.cancel(task_id)
-    view = task_view(await service.tasks.find(task_id))
+    tasks = service.tasks_of(request.scope)
+    state = await tasks.cancel(task_id)
+    view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
 
 @post(
-    "/{task_id:str}/redrive", status_code=202, codes=change_codes("task_not_found", "task_conflict")
+    "/{task_id:str}/redrive",
+    scope="operate",
+    status_code=202,
+    codes=change_codes("task_not_found", "task_conflict"),
 )
-async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
+async def redrive(
+    request: AnyRequest, service: Injected, task_id: given.TaskId
+) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)
-    await service.tasks.redrive(task_id)
-    return Response(task_view(await service.tasks.find(task_id)), status_code=202)
+    tasks = service.tasks_of(request.scope)
+    await tasks.redrive(task_id)
+    view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
+    return Response(view, status_code=202)
 
 
 async def _submission(service: Service, scope: Scope, receive: Receive) -> Submission:
@@ -168,13 +189,14 @@ async def _submission(service: Service, scope: Scope, receive: Receive) -> Submi
     if known is None:
         known = await service.types.look_again(body.type)
     return accept(
-        body.to_request(key=key), service.config, tenant=service.tasks.tenant, known=known
+        body.to_request(key=key), service.config, tenant=principal_of(scope).submits_to, known=known
     )
 
 
-async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
+async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: float) -> Task:
     """The task after it has ended, after `seconds`, or when this process is asked to stop."""
-    task = await service.tasks.find(task_id)
+    tasks = service.tasks_of(scope)
+    task = await tasks.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
     # The other connections are for requests that are answered without waiting.
@@ -192,7 +214,7 @@ async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
         service.held -= 1
         ended.cancel()
         stopping.cancel()
-    return await service.tasks.find(task_id)
+    return await tasks.find(task_id)
 
 
 router = Router(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from leaseq.dispatch.queue_lists import Depths
 from leaseq.ledger.task_lists import Listing
@@ -21,6 +21,9 @@ from leaseq_api.schemas import (
     TaskView,
 )
 
+# Data of clients and handlers: for keys with the scope `payloads`.
+_CONTENTS = frozenset({"payload", "result", "progress", "error"})
+
 T = TypeVar("T", bound=Struct)
 _NAMES: dict[Priority, PriorityName] = {
     Priority.HIGH: "high",
@@ -29,20 +32,21 @@ _NAMES: dict[Priority, PriorityName] = {
 }
 
 
-def summary_view(task: TaskSummary) -> TaskSummaryView:
+def summary_view(task: TaskSummary, *, contents: bool = True) -> TaskSummaryView:
     """A task as a list shows it."""
-    return _view(TaskSummaryView, task)
+    return _view(TaskSummaryView, task, contents=contents)
 
 
-def task_view(task: Task) -> TaskView:
-    """A task as recorded in the ledger."""
-    return _view(TaskView, task)
+def task_view(task: Task, *, contents: bool = True) -> TaskView:
+    """A task as recorded in the ledger; without `contents`, only what leaseq itself wrote."""
+    return _view(TaskView, task, contents=contents)
 
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
     """A task that was just created, without reading the ledger again."""
     return FreshTaskView(
         task_id=submitted.task_id,
+        tenant=submission.tenant,
         type=submission.type,
         queue=submitted.queue,
         state=submitted.state,
@@ -68,16 +72,15 @@ def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
     )
 
 
-def task_page(listing: Listing) -> TaskPage:
+def task_page(listing: Listing, *, contents: bool = True) -> TaskPage:
     """A page of tasks."""
-    return TaskPage(
-        tasks=[summary_view(task) for task in listing.tasks], next_cursor=listing.cursor
-    )
+    views = [summary_view(task, contents=contents) for task in listing.tasks]
+    return TaskPage(tasks=views, next_cursor=listing.cursor)
 
 
-def attempt_view(attempt: AttemptRecord) -> AttemptView:
+def attempt_view(attempt: AttemptRecord, *, contents: bool = True) -> AttemptView:
     """An attempt as recorded in the ledger."""
-    return _view(AttemptView, attempt)
+    return _view(AttemptView, attempt, contents=contents)
 
 
 def depths_view(depths: Depths) -> DepthsView:
@@ -85,12 +88,12 @@ def depths_view(depths: Depths) -> DepthsView:
     return _view(DepthsView, depths)
 
 
-def _view(kind: type[T], source: Struct) -> T:
+def _view(kind: type[T], source: Struct, *, contents: bool = True) -> T:
     """A view of the same fields. Values of clients and handlers are JSON already and are not
     encoded again."""
     values: dict[str, Any] = {}
     for name in kind.__struct_fields__:
-        value = getattr(source, name)
+        value = getattr(source, name) if contents or name not in _CONTENTS else UNSET
         if isinstance(value, bytes):
             value = Json(value)
         elif isinstance(value, Priority):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from leaseq.codec import new_task_id
 from leaseq.config import Config
-from leaseq_api.problems import KINDS
+from leaseq_api.problem_kinds import KINDS
 from support.api import Api, open_api, problem
 
 YEAR = 366 * 86_400

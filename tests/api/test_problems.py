@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from litestar.types import Scope
 
 from leaseq import errors
 from leaseq.codec import new_task_id
 from leaseq.observability.telemetry import INFO, recorded
 from leaseq_api import problems
-from leaseq_api.problems import KINDS
+from leaseq_api.problem_kinds import KINDS
+from leaseq_api.security.principal import OPEN
 from support.api import Api, problem
 
 # Raised inside workers and in Python clients only, or before the service has begun.
@@ -61,7 +63,7 @@ async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("select s3cret from /etc/leaseq")
 
-    monkeypatch.setattr(api.service.tasks, "find", broken)
+    monkeypatch.setattr(api.service.tasks_of(cast(Scope, {"principal": OPEN})), "find", broken)
     with recorded() as events:
         answer = await api.client.get(f"/api/tasks/{new_task_id()}")
     problem(answer, "internal_error")
@@ -79,7 +81,7 @@ async def test_an_error_that_is_not_in_the_table_is_a_fault_too(
     async def fenced(*_: Any, **__: Any) -> None:
         raise errors.Fenced
 
-    monkeypatch.setattr(api.service.tasks, "find", fenced)
+    monkeypatch.setattr(api.service.tasks_of(cast(Scope, {"principal": OPEN})), "find", fenced)
     problem(await api.client.get(f"/api/tasks/{new_task_id()}"), "internal_error")
 
 

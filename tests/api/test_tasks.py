@@ -211,6 +211,8 @@ async def test_redrive_puts_back_what_failed_for_promote_to_deliver(
 async def test_another_tenants_task_is_not_there(api: Api, plain: Connection) -> None:
     task_id = await api.submitted()
     await plain.execute("update leaseq.tasks set tenant = 'other'")
+    assert (await api.client.get(f"/api/tasks/{task_id}")).json()["tenant"] == "other"
+    api.client.headers["Leaseq-Tenant"] = "default"
     for path in ("", "/attempts"):
         problem(await api.client.get(f"/api/tasks/{task_id}{path}"), "task_not_found")
     for verb in ("cancel", "redrive"):

@@ -209,7 +209,7 @@ def test_show_for_scripts(leaseq: Command, stage: Stage) -> None:
         "this worker never pulled it"
     )
     assert said["queue_workers"] == [worker]
-    assert "tenant" not in task
+    assert task["tenant"] == "default"
     assert msgspec.json.decode(leaseq("show", task_id, "--json").stdout) == task
     assert leaseq("show", task_id, "--story").exit_code == 2
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from leaseq.config import Config
 from leaseq_api.app import create_app
-from leaseq_api.problems import KINDS
+from leaseq_api.problem_kinds import KINDS
 from leaseq_api.service import Service
 from support.document import Document
 

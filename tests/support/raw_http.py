@@ -15,7 +15,8 @@ from msgspec import Struct
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.server import Server
-from leaseq_api.problems import KINDS, PROBLEM_JSON
+from leaseq_api.problem_kinds import KINDS
+from leaseq_api.problems import PROBLEM_JSON
 
 GIVE_UP_SECONDS = 60.0
 SECRET = "s3cret"

@@ -18,6 +18,7 @@ from leaseq_api.http_server.head import Headers
 from leaseq_api.problems import allow_header, raw_problem
 from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts
+from leaseq_api.security.principal import OPEN, TENANT_HEADER, for_tenant
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
 # copy.
@@ -28,6 +29,7 @@ ONCE = frozenset(
         b"content-length",
         b"content-type",
         b"host",
+        b"leaseq-tenant",
         b"origin",
         b"sec-fetch-site",
     }
@@ -92,6 +94,7 @@ class Gate:
             )
         if method not in SAFE and (b"origin" in found or b"sec-fetch-site" in found):
             self._check_site(found, host)
+        scope["principal"] = for_tenant(OPEN, found.get(TENANT_HEADER))  # type: ignore[typeddict-unknown-key]
         return method
 
     def _check_host(self, given: bytes | None, path: bytes) -> str:

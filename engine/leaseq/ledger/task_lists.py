@@ -41,14 +41,15 @@ class TaskLists:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
         """One page of tasks, newest first, from the next `LOOKED_AT` tasks."""
         if wanted.idempotency_key is not None:
             return await self._list_by_key(wanted, wanted.idempotency_key, tenant=tenant)
         return await self._list(wanted, tenant=tenant, looked_at=max(LOOKED_AT, wanted.limit + 1))
 
-    async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str) -> Listing:
-        """At most one task, which is looked up."""
+    async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str | None) -> Listing:
+        """At most one task, which is looked up. A key belongs to a tenant, so without one nothing is
+        found."""
         for (task_id,) in await self._session.fetch(
             "find_key_task", {"tenant": tenant, "key": key}, idempotent=True
         ):
@@ -59,7 +60,7 @@ class TaskLists:
                 return Listing([task for task in listing.tasks if task.task_id == task_id], None)
         return Listing([], None)
 
-    async def _list(self, wanted: TaskFilter, *, tenant: str, looked_at: int) -> Listing:
+    async def _list(self, wanted: TaskFilter, *, tenant: str | None, looked_at: int) -> Listing:
         params: dict[str, Any] = {
             "tenant": tenant,
             "cursor": wanted.cursor,
@@ -76,7 +77,7 @@ class TaskLists:
             return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
         return Listing(tasks, found[0].cursor)
 
-    async def list_attempts(self, task_id: str, *, tenant: str) -> list[AttemptRecord]:
+    async def list_attempts(self, task_id: str, *, tenant: str | None) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed, oldest first."""
         found = await self._session.fetch(
             "list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True

@@ -221,19 +221,19 @@ class TaskLedger:
             ) from error
         return Settled(claim.task_id, claim.attempt, State.SUCCESS) if found else None
 
-    async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
+    async def cancel(self, task_ids: Sequence[str], *, tenant: str | None) -> dict[str, State]:
         """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was
         asked for."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         found = await self._session.fetch("cancel_tasks", params, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
-    async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[TaskSnapshot]:
+    async def redrive(self, task_ids: Sequence[str], *, tenant: str | None) -> list[TaskSnapshot]:
         """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         return [rows.to_snapshot(row) for row in await self._session.fetch("redrive_tasks", params)]
 
-    async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
+    async def find(self, task_ids: Sequence[str], *, tenant: str | None) -> dict[str, Task]:
         """Whole tasks, by id."""
         params = {"ids": words(task_ids), "tenant": tenant}
         found = await self._session.fetch("find_tasks", params, idempotent=True)

@@ -138,8 +138,9 @@ class Engine:
             raise answer
         return answer
 
-    def for_tenant(self, tenant: str) -> TenantClient:
-        """Bind a tenant: the client for the tasks of this tenant alone."""
+    def for_tenant(self, tenant: str | None) -> TenantClient:
+        """Bind a tenant: the client for the tasks of this tenant alone. None: of every tenant, for
+        operators."""
         return TenantClient(
             tenant,
             ledger=self.stores.tasks,

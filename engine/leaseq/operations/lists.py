@@ -39,13 +39,13 @@ class Lists:
         self._workers = WorkerLedger(session)
         self._share = asyncio.Semaphore(SHARE)
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
         """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`,
         as all of these do."""
         async with self._turn():
             return await self._tasks.list_tasks(wanted, tenant=tenant)
 
-    async def list_attempts(self, task_id: str, *, tenant: str) -> list[AttemptRecord]:
+    async def list_attempts(self, task_id: str, *, tenant: str | None) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed."""
         async with self._turn():
             return await self._tasks.list_attempts(task_id, tenant=tenant)

@@ -13,7 +13,14 @@ from leaseq.errors import TaskConflict, TaskNotFound
 from leaseq.ledger.session import Connection
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.tasks import TaskLedger
-from leaseq.model import AttemptRecord, State, Submission, Submitted, Task, TaskSnapshot
+from leaseq.model import (
+    AttemptRecord,
+    State,
+    Submission,
+    Submitted,
+    Task,
+    TaskSnapshot,
+)
 from leaseq.observability.telemetry import emit
 from leaseq.operations.wait import Waiter
 
@@ -23,7 +30,7 @@ SubmitMany = Callable[[Sequence[Submission]], Awaitable[list[Submitted | BaseExc
 
 
 class TenantClient:
-    """The tasks of one tenant.
+    """The tasks of one tenant; of every tenant, where `tenant` is None.
 
     `submit`, `submit_within` and `submit_many` are those of the engine: a `Submission` carries its
     tenant already, and a second call for each task would cost the hot path.
@@ -31,7 +38,7 @@ class TenantClient:
 
     def __init__(
         self,
-        tenant: str,
+        tenant: str | None,
         *,
         ledger: TaskLedger,
         waiter: Waiter,

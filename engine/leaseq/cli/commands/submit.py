@@ -126,7 +126,7 @@ def submit(**given: Any) -> None:
 async def _submit(engine: Engine, arguments: Arguments) -> SubmitResult:
     request, client = arguments.to_request(), engine.for_tenant(arguments.tenant)
     known = await engine.known_types().look_again(request.type)
-    submission = accept(request, engine.config, tenant=client.tenant, known=known)
+    submission = accept(request, engine.config, tenant=arguments.tenant, known=known)
     submitted = await client.submit(submission)
     view: TaskView | RememberedTask = fresh_view(submission, submitted)
     if submitted.replayed and arguments.as_json:

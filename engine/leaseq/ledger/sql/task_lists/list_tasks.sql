@@ -1,4 +1,4 @@
--- List the tasks of one tenant, newest first, one page. The parameter `cursor` is the id after
+-- List the tasks of one tenant (of every tenant: null), newest first, one page. The parameter `cursor` is the id after
 -- which to look (keyset paging). Payloads and results stay in the table: those of a page could be
 -- hundreds of megabytes. The statement follows the primary key and filters, since there is no index
 -- on state, on purpose. It looks at most at `rows` tasks, of any tenant and state: where nothing
@@ -20,7 +20,7 @@ with page as materialized (
         order by id desc
         limit %(rows)s
     ) as t
-    where t.tenant = %(tenant)s
+    where (%(tenant)s::text is null or t.tenant = %(tenant)s)
         and (%(state)s::text is null or t.state = %(state)s::text)
         and (%(queue)s::text is null or t.queue = %(queue)s::text)
         and (%(type)s::text is null or t.type = %(type)s::text)

@@ -1,12 +1,12 @@
 -- cancel: PENDING, SCHEDULED -> CANCELLED immediately; PROCESSING -> a request that its worker sees
--- and that settle honours. Zero rows for an id: no such task in this tenant, or it has ended
+-- and that settle honours. Zero rows for an id: no such task in this tenant (any: null), or it has ended
 -- already. A scheduled row that promote holds is left to promote, which locks that row first and
 -- the task second. Waiting here in the other order would be a deadlock. The rows are locked in
 -- order of id first, so that two batches over the same rows wait for each other instead of
 -- deadlocking.
 with found as (
     select id from leaseq.tasks
-    where id = any(%(ids)s::uuid[]) and tenant = %(tenant)s and state in ('PENDING', 'SCHEDULED', 'PROCESSING')
+    where id = any(%(ids)s::uuid[]) and (%(tenant)s::text is null or tenant = %(tenant)s) and state in ('PENDING', 'SCHEDULED', 'PROCESSING')
     order by id
     for update
 ), cancelled as (
