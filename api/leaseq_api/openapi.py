@@ -171,7 +171,7 @@ def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
                     if "{" in route.path_format
                     else codes_of_handler
                 )
-                for method in handler.http_methods & {"GET", "POST"}:
+                for method in handler.http_methods & {"DELETE", "GET", "POST"}:
                     _complete(item[method.lower()], codes, key_required=key_required)
         if "get" in item:
             item["head"] = _head(item["get"])

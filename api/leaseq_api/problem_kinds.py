@@ -65,7 +65,8 @@ KINDS: dict[str, Kind] = {
     "task_conflict": Kind(
         409,
         "The state of the task does not allow this",
-        "Check the state of the task. Only a FAILED or CANCELLED task can be redriven, and only an unfinished one cancelled.",
+        "Check the state of the task. Only a FAILED or CANCELLED task that was not erased can be redriven, "
+        "only an unfinished one cancelled, and only one that has ended erased.",
     ),
     "queue_unknown": Kind(
         404,

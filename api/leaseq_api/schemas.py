@@ -100,6 +100,11 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     expires_at: Moment | None
     cancel_requested_at: Moment | None
     worker_id: str | None
+    erased_at: Annotated[
+        Moment | None,
+        Meta(description="If set, payload, result, error, progress and attempts were removed then"),
+    ]
+    # omitted for an erased task
     progress: Json | UnsetType | None = UNSET
     error: Json | UnsetType | None = UNSET
 
@@ -108,8 +113,9 @@ class TaskView(TaskSummaryView, frozen=True, kw_only=True):
     """One task. `payload`, `result`, `progress` and `error` are omitted for keys without the scope
     `payloads`. Times are RFC 3339 in UTC, by the clock of Postgres."""
 
+    # omitted for an erased task, and the payload in the answer to a submission, too
     result: Json | UnsetType | None = UNSET
-    payload: Json | UnsetType = UNSET  # omitted in the answer to a submission
+    payload: Json | UnsetType = UNSET
 
 
 class FreshTaskView(TaskView, frozen=True, kw_only=True):
@@ -124,9 +130,10 @@ class FreshTaskView(TaskView, frozen=True, kw_only=True):
     finished_at: Moment | None = None
     cancel_requested_at: Moment | None = None
     worker_id: str | None = None
-    progress: Json | None = None
-    error: Json | None = None
-    result: Json | None = None
+    erased_at: Moment | None = None
+    progress: Json | UnsetType | None = None
+    error: Json | UnsetType | None = None
+    result: Json | UnsetType | None = None
 
 
 class RememberedTask(Struct, frozen=True, kw_only=True):
@@ -172,6 +179,9 @@ class AttemptList(Struct, frozen=True, kw_only=True):
     """The attempts of a task that did not succeed, oldest first."""
 
     task_id: Id
+    erased_at: Annotated[
+        Moment | None, Meta(description="If set, the attempts before were removed then")
+    ]
     attempts: list[AttemptView]
 
 

@@ -11,7 +11,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, Router, delete, get, post
 from litestar.openapi import ResponseSpec
 from litestar.types import Receive, Scope
 
@@ -117,11 +117,11 @@ async def attempts(
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
     tasks = service.tasks_of(request.scope)
-    await tasks.find(task_id)
+    task = await tasks.find(task_id)
     found = await service.lists.list_attempts(task_id, tenant=tasks.tenant)
     contents = may_read_contents(request.scope)
     views = [attempt_view(attempt, contents=contents) for attempt in found]
-    return Response(AttemptList(task_id=task_id, attempts=views))
+    return Response(AttemptList(task_id=task_id, erased_at=task.erased_at, attempts=views))
 
 
 @get("/", scope="read", query=ListQuery.__struct_fields__, codes=api_codes("lists_busy"))
@@ -180,6 +180,23 @@ async def redrive(
     return Response(view, status_code=202)
 
 
+@delete(
+    "/{task_id:str}",
+    scope="operate",
+    status_code=200,
+    codes=change_codes("task_not_found", "task_conflict"),
+)
+async def erase(
+    request: AnyRequest, service: Injected, task_id: given.TaskId
+) -> Response[TaskView]:
+    """Remove payload, result, error, progress and attempts of a task that has ended. The task stays
+    until it is pruned, and shows when it was erased."""
+    task_id = given.check_task_id(task_id)
+    tasks = service.tasks_of(request.scope)
+    await tasks.erase(task_id)
+    return Response(task_view(await tasks.find(task_id)))
+
+
 async def _submission(service: Service, scope: Scope, receive: Receive) -> Submission:
     headers = scope["headers"]
     key = parse_key([value.decode("latin-1") for name, value in headers if name == RAW_HEADER])
@@ -219,7 +236,7 @@ async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: f
 
 router = Router(
     "/api/tasks",
-    route_handlers=[submit, show, attempts, list_tasks, cancel, redrive],
+    route_handlers=[submit, show, attempts, list_tasks, cancel, redrive, erase],
     before_request=given.check_query,
     tags=["tasks"],
 )

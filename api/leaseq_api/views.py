@@ -34,12 +34,13 @@ _NAMES: dict[Priority, PriorityName] = {
 
 def summary_view(task: TaskSummary, *, contents: bool = True) -> TaskSummaryView:
     """A task as a list shows it."""
-    return _view(TaskSummaryView, task, contents=contents)
+    return _view(TaskSummaryView, task, contents=contents and task.erased_at is None)
 
 
 def task_view(task: Task, *, contents: bool = True) -> TaskView:
-    """A task as recorded in the ledger; without `contents`, only what leaseq itself wrote."""
-    return _view(TaskView, task, contents=contents)
+    """A task as recorded in the ledger; without `contents`, only what leaseq itself wrote. An erased
+    task has none, not even null."""
+    return _view(TaskView, task, contents=contents and task.erased_at is None)
 
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:

@@ -22,6 +22,7 @@ from leaseq.errors import (
     SubmissionInvalid,
     TaskCancelled,
     TaskConflict,
+    TaskErased,
     TaskFailed,
     TaskNotFound,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Task",
     "TaskCancelled",
     "TaskConflict",
+    "TaskErased",
     "TaskFailed",
     "TaskHandle",
     "TaskNotFound",

@@ -21,6 +21,7 @@ The tree::
     +-- QueueUnknown             queue_unknown
     +-- TaskFailed               task_failed
     +-- TaskCancelled            task_cancelled
+    +-- TaskErased               task_erased
     +-- ResultTimeout            result_timeout
     +-- ResultInvalid            result_invalid
     +-- Fenced                   fenced
@@ -163,6 +164,12 @@ class TaskCancelled(LeaseqError):
     """The task ended in CANCELLED."""
 
     code = "task_cancelled"
+
+
+class TaskErased(LeaseqError):
+    """The task ended in SUCCESS, and its result was erased since."""
+
+    code = "task_erased"
 
 
 class ResultTimeout(LeaseqError):

@@ -200,12 +200,14 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     error: bytes | None
     progress: bytes | None
     hand_back_count: int
+    # payload, result, error, progress and attempts were removed then; None: they were not
+    erased_at: datetime | None
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):
     """One durable unit of work, as recorded in the ledger."""
 
-    payload: bytes
+    payload: bytes | None  # None: erased
     result: bytes | None
 
 

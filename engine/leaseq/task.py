@@ -15,7 +15,14 @@ from msgspec import Struct
 from leaseq.config import Config
 from leaseq.connections.postgres_connection import Connection
 from leaseq.context import BlockingConnection, Context, running
-from leaseq.errors import NotOpen, ResultTimeout, SubmissionInvalid, TaskCancelled, TaskFailed
+from leaseq.errors import (
+    NotOpen,
+    ResultTimeout,
+    SubmissionInvalid,
+    TaskCancelled,
+    TaskErased,
+    TaskFailed,
+)
 from leaseq.model import State, Submission, Submitted, Task
 from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
@@ -76,11 +83,13 @@ class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
         """Wait up to `timeout` seconds for the task to succeed, and return the return value of its
         handler.
 
-        Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout` (the task continues; wait again
-        later).
+        Raises `TaskFailed`, `TaskCancelled`, `TaskErased`, or `ResultTimeout` (the task continues;
+        wait again later).
         """
         task = await self._client.tenant_client.wait(self.id, timeout=timeout)
         if task.state is State.SUCCESS:
+            if task.erased_at is not None:
+                raise TaskErased(f"the result of task {self.id} was erased at {task.erased_at}")
             result: R = msgspec.json.decode(task.result or b"null", type=self._returns)
             return result
         if task.state is State.FAILED:
@@ -270,7 +279,7 @@ class SyncTaskHandle(Generic[R]):
 
     def result(self, *, timeout: float = 30.0) -> R:
         """Wait up to `timeout` seconds for the task to succeed. Raises `TaskFailed`,
-        `TaskCancelled`, or `ResultTimeout`."""
+        `TaskCancelled`, `TaskErased`, or `ResultTimeout`."""
         return self._openings.run(lambda: self._handle.result(timeout=timeout))
 
 
@@ -293,6 +302,8 @@ class TaskDecorator(Protocol):
 
 
 def _message(task: Task) -> str:
+    if task.erased_at is not None:
+        return "the reason was erased"
     error = msgspec.json.decode(task.error) if task.error else {}
     return str(error.get("message", "no reason was stored"))
 

@@ -303,7 +303,7 @@ async def test_options_and_405_name_the_methods_of_an_address(api: Api) -> None:
     task_id = await api.submitted()
     for path, allowed in (
         ("/api/tasks", "GET, HEAD, OPTIONS, POST"),
-        (f"/api/tasks/{task_id}", "GET, HEAD, OPTIONS"),
+        (f"/api/tasks/{task_id}", "DELETE, GET, HEAD, OPTIONS"),
         (f"/api/tasks/{task_id}/cancel", "OPTIONS, POST"),
         ("/api/queues", "GET, HEAD, OPTIONS"),
         ("/api/queues/a/pause", "OPTIONS, POST"),
@@ -312,7 +312,7 @@ async def test_options_and_405_name_the_methods_of_an_address(api: Api) -> None:
     ):
         answer = await api.client.options(path)
         assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
-        for method in ("PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
+        for method in {"PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - {*allowed.split(", ")}:
             refused = await api.client.request(method, path)
             problem(refused, "method_not_allowed")
             assert refused.headers["allow"] == allowed

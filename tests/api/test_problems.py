@@ -26,6 +26,7 @@ NEVER_OVER_HTTP = {
     "result_timeout",
     "server_unfit",
     "task_cancelled",
+    "task_erased",
     "task_failed",
     "transaction_ended",
     "transaction_foreign",

@@ -94,7 +94,11 @@ async def test_attempts_that_did_not_succeed(
     api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     task_id = await api.submitted()
-    assert await api.get(f"/api/tasks/{task_id}/attempts") == {"task_id": task_id, "attempts": []}
+    assert await api.get(f"/api/tasks/{task_id}/attempts") == {
+        "task_id": task_id,
+        "erased_at": None,
+        "attempts": [],
+    }
     worker_id = await open_worker(worker_ledger)
     await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), then=State.FAILED)])
     (attempt,) = (await api.get(f"/api/tasks/{task_id}/attempts"))["attempts"]

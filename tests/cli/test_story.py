@@ -57,6 +57,7 @@ def a_task(**said: Any) -> Task:
         error=None,
         progress=None,
         hand_back_count=0,
+        erased_at=None,
     )
     return replace(usual, **said)
 

@@ -154,7 +154,7 @@ def test_submit_and_wait_in_one(leaseq: Command) -> None:
     assert is_task_id(result.stdout.strip()), "the id is known however the wait goes"
 
 
-@pytest.mark.parametrize("command", ["show", "wait", "cancel", "redrive"])
+@pytest.mark.parametrize("command", ["show", "wait", "cancel", "redrive", "erase"])
 def test_there_is_no_such_task(leaseq: Command, command: str) -> None:
     result = leaseq(command, NOBODY)
     assert (result.exit_code, result.stdout) == (3, "")
@@ -354,3 +354,25 @@ def test_a_question_makes_no_servers(
     assert result.exit_code == 2
     assert "leaseq dev" in result.stderr
     assert not config.data_dir.exists()
+
+
+def test_erase_goes_on_behind_a_refusal(leaseq: Command, stage: Stage) -> None:
+    worker = stage.open_worker()
+    good, waits = stage.submit(payload=b'{"to": "ada"}'), stage.submit()
+    stage.succeed(stage.claim(good, worker))
+
+    result = leaseq("erase", waits, NOBODY, good)
+
+    assert (result.exit_code, result.stdout) == (5, f"{good} is SUCCESS and erased\n")
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"leaseq: task {waits} is PENDING; only a task that has ended")
+    assert second.startswith(f"leaseq: there is no task {NOBODY}")
+    assert (
+        "payload, result, error, progress and attempts were erased" in leaseq("show", good).stdout
+    )
+    waited = leaseq("wait", good)
+    assert (waited.exit_code, waited.stdout) == (0, "")
+    assert waited.stderr == f"leaseq: task {good} ended in SUCCESS, and was erased since\n"
+    said = msgspec.json.decode(leaseq("erase", good, "--json").stdout)
+    assert said["erased_at"]
+    assert "payload" not in said

@@ -128,7 +128,7 @@ class Gate:
     def _methods(self, path: str) -> set[str]:
         """The methods of an address. Empty: there is no such address."""
         if path == "*":
-            return {"GET", "HEAD", "OPTIONS", "POST"}
+            return {"DELETE", "GET", "HEAD", "OPTIONS", "POST"}
         return {
             method
             for pattern, methods in self._routes

@@ -233,6 +233,13 @@ class TaskLedger:
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         return [rows.to_snapshot(row) for row in await self._session.fetch("redrive_tasks", params)]
 
+    async def erase(self, task_ids: Sequence[str], *, tenant: str | None) -> list[str]:
+        """Remove the content of tasks that have ended, of this tenant or of any. Returns the ids of
+        those that were erased now."""
+        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
+        found = await self._session.fetch("erase_tasks", params, idempotent=True)
+        return [row[0] for row in found]
+
     async def find(self, task_ids: Sequence[str], *, tenant: str | None) -> dict[str, Task]:
         """Whole tasks, by id."""
         params = {"ids": words(task_ids), "tenant": tenant}

@@ -231,7 +231,8 @@ def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answ
             found.queue,
             found.lane,
         )
-    if fingerprint != submission.fingerprint:
+    # Without a fingerprint the task was erased, and no content is left to compare with.
+    if fingerprint and fingerprint != submission.fingerprint:
         key = submission.idempotency_key
         message = f"idempotency key {key!r} was used before for a different submission, task {found.task_id}"
         return IdempotencyKeyReused(message, task_id=found.task_id)

@@ -14,6 +14,7 @@ from leaseq.ledger.session import Connection
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import (
+    TERMINAL,
     AttemptRecord,
     State,
     Submission,
@@ -23,6 +24,9 @@ from leaseq.model import (
 )
 from leaseq.observability.telemetry import emit
 from leaseq.operations.wait import Waiter
+
+# A task that was redriven and has ended again while an erasure waited for its row is looked at again.
+ERASE_ROUNDS = 3
 
 Submit = Callable[[Submission], Awaitable[Submitted]]
 SubmitWithin = Callable[[Submission, Connection], Awaitable[Submitted]]
@@ -104,11 +108,38 @@ class TenantClient:
         snapshots = await self._ledger.redrive([task_id], tenant=self.tenant)
         if not snapshots:
             task = await self.find(task_id)
+            if task.erased_at is not None:
+                raise TaskConflict(
+                    f"task {task_id} was erased at {task.erased_at:%Y-%m-%d %H:%M:%S} UTC: it has no "
+                    "payload any more to run with"
+                )
             raise TaskConflict(
                 f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven"
             )
         emit("task.redriven", task_id=task_id)
         return snapshots[0]
+
+    async def erase(self, task_id: str) -> None:
+        """Remove payload, result, error, progress and attempts of a task that has ended. It is safe
+        to repeat.
+
+        Raises `TaskNotFound`, `TaskConflict`.
+        """
+        for _ in range(ERASE_ROUNDS):
+            if await self._ledger.erase([task_id], tenant=self.tenant):
+                emit("task.erased", task_id=task_id)
+                return
+            task = await self.find(task_id)
+            if task.erased_at is not None:
+                # This answer rests on a read, and a standby may not have that row yet.
+                await self._ledger.wait_for_standby()
+                return
+            if task.state not in TERMINAL:
+                raise TaskConflict(
+                    f"task {task_id} is {task.state}; only a task that has ended can be erased: "
+                    "cancel it, or wait for its end"
+                )
+        raise TaskConflict(f"task {task_id} was redriven and has ended again: erase it again")
 
 
 __all__ = ["TenantClient"]

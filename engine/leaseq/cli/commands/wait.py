@@ -49,6 +49,8 @@ def print_result(task: Task, *, as_json: bool) -> int:
     )
     if as_json:
         print_json(task_view(task))
+    elif task.erased_at is not None:
+        note(f"task {task.task_id} ended in {task.state}, and was erased since")
     elif task.state is State.SUCCESS:
         print_raw_json(task.result or b"null")
     elif code == TIMED_OUT:
