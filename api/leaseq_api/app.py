@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException
 
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
-from leaseq_api import health, operate, problem_pages, problems, tasks
+from leaseq_api import docs_page, health, operate, problem_pages, problems, tasks
 from leaseq_api.openapi import openapi_config
 from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
@@ -35,7 +35,13 @@ def create_app(config: Config) -> Litestar:
             yield
 
     app = Litestar(
-        route_handlers=[tasks.router, operate.router, health.router, problem_pages.router],
+        route_handlers=[
+            tasks.router,
+            operate.router,
+            health.router,
+            problem_pages.router,
+            docs_page.router,
+        ],
         lifespan=[lifespan],
         guards=[guard],
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},

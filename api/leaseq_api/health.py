@@ -10,13 +10,12 @@ connected.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 
 from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
 from leaseq_api.openapi import any_codes
-from leaseq_api.problems import Problem, answer
+from leaseq_api.refused import Refused
 from leaseq_api.schemas import Live, PostgresState, Ready, RedisState
 from leaseq_api.service import Injected, Service
 
@@ -31,15 +30,13 @@ async def live() -> Response[Live]:
 
 
 @get("/ready", scope=None, codes=any_codes("not_ready"))
-async def ready(
-    request: Request[Any, Any, Any], service: Injected
-) -> Response[Ready] | Response[Problem]:
+async def ready(service: Injected) -> Response[Ready]:
     """Report whether tasks can be accepted."""
     postgres, redis = await asyncio.gather(_postgres(service), _redis(service))
     if postgres == "up" and not service.stopping.is_set():
         return Response(Ready(redis=redis))
     why = "the service is stopping" if postgres == "up" else f"Postgres: {postgres}"
-    return answer(request, "not_ready", why, postgres=postgres, redis=redis)
+    raise Refused("not_ready", why, postgres=postgres, redis=redis)
 
 
 async def _postgres(service: Service) -> PostgresState:

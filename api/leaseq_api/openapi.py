@@ -19,6 +19,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
 
+from leaseq_api.examples import add_examples
 from leaseq_api.idempotency import HEADER
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
@@ -86,23 +87,18 @@ KEY_SCHEMA: Tree = {
     "pattern": f"^(?:{_BARE_KEY}|{_QUOTED_KEY})$",
 }
 
-_EXAMPLES: Tree = {
-    "smallest": {
-        "summary": "The least that is needed",
-        "value": {"type": "charge", "payload": {"cents": 500}},
-    },
-    "later": {
-        "summary": "Later, and first in its queue",
-        "value": {
-            "type": "charge",
-            "payload": {"order_id": 1, "cents": 500},
-            "queue": "billing",
-            "priority": "high",
-            "delay_seconds": 60,
-            "max_attempts": 3,
-            "timeout_seconds": 30,
-        },
-    },
+_TAGS: list[Tree] = [
+    {"name": "tasks", "description": "Submit tasks, follow them and act on them"},
+    {"name": "operate", "description": "Queues and workers"},
+    {"name": "health", "description": "For probes"},
+    {"name": "http", "description": "HEAD and OPTIONS, which every address has"},
+]
+_KEYS: Tree = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, `lq_...`. A service that runs open needs none.",
+    }
 }
 
 
@@ -157,7 +153,8 @@ def openapi_config(version: str, *, key_required: bool) -> OpenAPIConfig:
 def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
     """The document, from what the framework has derived."""
     document = deepcopy(derived)
-    document["components"] = {"schemas": _components()}
+    document["components"] = {"schemas": _components(), "securitySchemes": deepcopy(_KEYS)}
+    document["tags"] = deepcopy(_TAGS)
     for route in app.routes:
         item = document["paths"].get(route.path_format)
         if item is None or not isinstance(route, HTTPRoute):
@@ -171,11 +168,14 @@ def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
                     if "{" in route.path_format
                     else codes_of_handler
                 )
-                for method in handler.http_methods & {"DELETE", "GET", "POST"}:
+                scope = handler.opt.get("scope")
+                for method in handler.http_methods - {"HEAD", "OPTIONS"}:
                     _complete(item[method.lower()], codes, key_required=key_required)
+                    item[method.lower()]["security"] = _security(scope)
         if "get" in item:
             item["head"] = _head(item["get"])
         item["options"] = _options(route.path_format, item, api="host_unknown" in codes)
+    add_examples(document)
     return document
 
 
@@ -201,6 +201,9 @@ def _add_types(node: Any) -> None:
 
 
 def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) -> None:
+    # The first clause of the docstring of the route.
+    described = operation["description"].replace("\n", " ")
+    operation["summary"] = re.split(r"[,;:.] |\.$", described, maxsplit=1)[0]
     responses = {
         status: response for status, response in operation["responses"].items() if int(status) < 400
     }
@@ -214,6 +217,11 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
     operation["responses"] = dict(sorted((responses | problem_responses(codes)).items()))
 
 
+def _security(scope: str | None) -> list[Tree]:
+    """The key that an operation needs, with the scope; none where the service runs open."""
+    return [] if scope is None else [{"key": [scope]}, {}]
+
+
 def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> None:
     key = "Submitting again with the same key returns the same task. Bare, or quoted as a structured field"
     operation["parameters"] = [
@@ -225,8 +233,8 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
             "schema": KEY_SCHEMA,
         }
     ]
-    body = {"schema": _ref("SubmitBody"), "examples": _EXAMPLES}
-    operation["requestBody"] = {"required": True, "content": {"application/json": body}}
+    body = {"application/json": {"schema": _ref("SubmitBody")}}
+    operation["requestBody"] = {"required": True, "content": body}
     accepted["content"]["application/json"]["schema"] = {
         "anyOf": [_ref("TaskView"), _ref("RememberedTask")]
     }
@@ -303,6 +311,7 @@ def _head(get: Tree) -> Tree:
         "tags": ["http"],
         "operationId": f"head_{get['operationId']}",
         "responses": responses,
+        "security": get.get("security", []),
         **described,
         **more,
     }
@@ -319,6 +328,7 @@ def _options(path: str, item: Tree, *, api: bool) -> Tree:
         "description": "Say which methods an address takes.",
         "operationId": f"options_{name}",
         "responses": responses | problem_responses(codes),
+        "security": [],
     }
     # No task or queue is looked for.
     anything = {"schema": {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_.-]+$"}}

@@ -263,3 +263,74 @@ async def test_a_wrong_answer_is_found(api: Api) -> None:
 
 def _json(value: Any) -> bytes:
     return msgspec.json.encode(value)
+
+
+async def test_every_body_and_answer_has_an_example_that_fits_its_schema(api: Api) -> None:
+    """Also of a new route: `leaseq_api/examples.py` has the values."""
+    seen = 0
+    for path, item in api.document.paths.items():
+        for method, operation in item.items():
+            described = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for content in (each for one in described for each in one.get("content", {}).values()):
+                assert content["examples"], (method, path)
+                for name, example in content["examples"].items():
+                    api.document.validate(content["schema"], example["value"], name)
+                    assert example["summary"]
+                    seen += 1
+            for parameter in operation.get("parameters", ()):
+                assert parameter["in"] != "path" or parameter["example"], (method, path)
+                if "example" in parameter:
+                    api.document.validate(parameter["schema"], parameter["example"], path)
+    assert seen > 300
+
+
+async def test_an_example_has_the_members_of_a_real_answer(api: Api) -> None:
+    task_id = await api.submitted(_example(api, "/api/tasks", "post", "smallest"))
+    await api.client.post(f"/api/tasks/{task_id}/cancel")
+    answers = {
+        "/api/tasks": "/api/tasks",
+        f"/api/tasks/{task_id}": "/api/tasks/{task_id}",
+        "/api/queues": "/api/queues",
+        "/health/ready": "/health/ready",
+    }
+    for address, path in answers.items():
+        content = api.document.paths[path]["get"]["responses"]["200"]["content"]
+        shown = [example["value"] for example in content["application/json"]["examples"].values()]
+        real = _shape(await api.get(address))
+        assert real in [_shape(value) for value in shown], path
+
+
+def _example(api: Api, path: str, method: str, name: str) -> Any:
+    body = api.document.paths[path][method]["requestBody"]["content"]["application/json"]
+    return body["examples"][name]["value"]
+
+
+def _shape(value: Any) -> Any:
+    """The names of the members of an answer, at every depth."""
+    opaque = ("payload", "result", "progress", "error")
+    if isinstance(value, dict):
+        return {
+            name: None if name in opaque else _shape(each) for name, each in sorted(value.items())
+        }
+    return [_shape(each) for each in value[:1]] if isinstance(value, list) else None
+
+
+async def test_the_document_names_the_key_and_every_tag(api: Api) -> None:
+    content = api.document.content
+    assert content["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    paths = api.document.paths
+    assert paths["/api/tasks"]["post"]["security"] == [{"key": ["submit"]}, {}]
+    assert paths["/api/tasks"]["head"]["security"] == [{"key": ["read"]}, {}]
+    assert paths["/health/live"]["get"]["security"] == []
+    used = {
+        tag
+        for item in api.document.paths.values()
+        for each in item.values()
+        for tag in each["tags"]
+    }
+    assert used == {tag["name"] for tag in content["tags"]}
+    assert all(
+        not re.search(r"[a-z][A-Z]", operation["summary"])
+        for item in api.document.paths.values()
+        for operation in item.values()
+    )

@@ -19,7 +19,7 @@ from leaseq_api.problems import PROBLEM_JSON
 # Headers that say something to a program. One of them that is not in the document is an error, too.
 TELLING = ("allow", "idempotent-replayed", "link", "location", "retry-after")
 # Addresses for readers, which the document leaves out.
-PAGES = re.compile(r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?")
+PAGES = re.compile(r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?|/docs(/[A-Za-z.-]+)?")
 
 
 class Document:

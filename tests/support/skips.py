@@ -25,6 +25,11 @@ LISTED = [
         "the report cannot be looked at",
         "a browser is large; the report's text is tested without",
     ),
+    (
+        "tests/api/test_docs_page.py",
+        "the page cannot be looked at",
+        "a browser is large; the files and the policy of the page are tested without",
+    ),
     ("tests/unit/test_bench_page.py", "only the extra `bench`", "pictures of the benchmark"),
     (
         "tests/unit/test_start_task.py",

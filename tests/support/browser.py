@@ -1,0 +1,157 @@
+"""The machine's own Chromium, driven through the pipe of its DevTools protocol.
+
+A tab records every request that its page sends, every violation of a content security policy, and
+every error in its console. Tests that need a browser are skipped where none is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.processes import PATIENCE
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
+)
+# Chromium reads commands from descriptor 3 and writes to 4.
+ON_3_AND_4 = 'exec "$0" "$@" 3<&"$READS" 4>&"$WRITES"'
+_WATCH = """window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => window.violations.push(
+  `${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"""
+
+
+class Tab:
+    """One page of a running browser."""
+
+    def __init__(self, sending: asyncio.StreamWriter) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.errors: list[str] = []
+        self._sending = sending
+        self._session: str | None = None
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+
+    async def open(self) -> None:
+        """Make the tab and record what happens in it."""
+        target = await self.call("Target.createTarget", url="about:blank")
+        attached = await self.call(
+            "Target.attachToTarget", targetId=target["targetId"], flatten=True
+        )
+        self._session = attached["sessionId"]
+        for domain in ("Network", "Log", "Runtime", "Page"):
+            await self.call(f"{domain}.enable")
+        await self.call("Page.addScriptToEvaluateOnNewDocument", source=_WATCH)
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """Send a command and return its result."""
+        number = len(self._answers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": method, "params": params}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        self._sending.write(msgspec.json.encode(message) + b"\0")
+        async with asyncio.timeout(PATIENCE):
+            return await answer
+
+    async def visit(self, url: str) -> None:
+        """Go to an address."""
+        await self.call("Page.navigate", url=url)
+
+    async def run(self, script: str) -> Any:
+        """The value of an expression, awaited if it is a promise."""
+        ran = await self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in ran, ran["exceptionDetails"]
+        return ran["result"].get("value")
+
+    async def until(self, condition: str) -> None:
+        """Wait until an expression is true."""
+        await self.run(
+            f"""new Promise((done) => {{
+              const look = () => ({condition}) ? done() : setTimeout(look, 20);
+              look();
+            }})"""
+        )
+
+    async def click(self, selector: str) -> None:
+        """Click the first element that matches, as soon as there is one."""
+        found = f"document.querySelector({selector!r})"
+        await self.until(found)
+        await self.run(f"{found}.click()")
+
+    async def write(self, selector: str, text: str) -> None:
+        """Type a text into a field."""
+        found = f"document.querySelector({selector!r})"
+        await self.until(found)
+        await self.run(f"{found}.focus()")
+        await self.call("Input.insertText", text=text)
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Note a message of the browser."""
+        params = message.get("params", {})
+        match message.get("method"):
+            case None:
+                assert "error" not in message, message
+                self._answers[message["id"]].set_result(message["result"])
+            case "Network.requestWillBeSent":
+                self.requests.append(params["request"])
+            case "Log.entryAdded" if params["entry"]["level"] == "error":
+                self.errors.append(params["entry"]["text"])
+            case "Runtime.exceptionThrown":
+                self.errors.append(str(params["exceptionDetails"]))
+
+
+@asynccontextmanager
+async def browsing(profile: Path) -> AsyncIterator[Tab]:
+    """A tab of a new browser. Skips the test where there is no browser."""
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip(f"the page cannot be looked at: none of {', '.join(BROWSERS)} is installed")
+    (reads, sending), (receiving, writes) = os.pipe(), os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", ON_3_AND_4, browser, *OPTIONS, f"--user-data-dir={profile}"),
+        env=os.environ | {"READS": str(reads), "WRITES": str(writes)},
+        pass_fds=(reads, writes),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(reads)
+    os.close(writes)
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=64 * 1024 * 1024)
+    reading, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(receiving, "rb")
+    )
+    writing, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(sending, "wb")
+    )
+    tab = Tab(asyncio.StreamWriter(writing, protocol, None, loop))
+    listening = asyncio.create_task(_listen(reader, tab))
+    try:
+        await tab.open()
+        yield tab
+    finally:
+        listening.cancel()
+        process.kill()
+        await process.wait()
+        writing.close()
+        reading.close()
+
+
+async def _listen(reader: asyncio.StreamReader, tab: Tab) -> None:
+    while True:
+        tab.take(msgspec.json.decode((await reader.readuntil(b"\0"))[:-1]))
+
+
+__all__ = ["Tab", "browsing"]
