@@ -307,8 +307,8 @@ def test_json_blocks_are_json(path: Path) -> None:
 def test_commands_that_are_named_exist(path: Path) -> None:
     known = {name for commands in cli.COMMANDS.values() for name in commands}
     text = path.read_text(encoding="utf-8")
-    told = set(re.findall(r"`leaseq ([a-z]+)", text)) | set(
-        re.findall(r"^(?:\$ )?leaseq ([a-z]+)", _shell(text), re.MULTILINE)
+    told = set(re.findall(r"`leaseq ([a-z][a-z-]*)", text)) | set(
+        re.findall(r"^(?:\$ )?leaseq ([a-z][a-z-]*)", _shell(text), re.MULTILINE)
     )
     targets = set(
         re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

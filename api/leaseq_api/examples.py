@@ -103,6 +103,9 @@ _SUBMISSIONS = {
     ),
 }
 
+_ERASED: Tree = {
+    name: value for name, value in _ENDED.items() if name not in ("progress", "error")
+} | {"erased_at": datetime(2026, 11, 30, 13, 0, tzinfo=UTC)}
 # By the name of the schema: name of the example, then what it shows, and the value.
 EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "SubmitBody": dict(_SUBMISSIONS),
@@ -120,6 +123,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                 payload=Raw(b'{"cents":500}'),
             ),
         ),
+        "erased": ("Erased since its end, without its contents", _example(TaskView, **_ERASED)),
     },
     "RememberedTask": {
         "pruned": (

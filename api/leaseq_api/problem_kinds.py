@@ -65,8 +65,9 @@ KINDS: dict[str, Kind] = {
     "task_conflict": Kind(
         409,
         "The state of the task does not allow this",
-        "Check the state of the task. Only a FAILED or CANCELLED task that was not erased can be redriven, "
-        "only an unfinished one cancelled, and only one that has ended erased.",
+        "Check the state of the task. Only a FAILED or CANCELLED task can be redriven or have its key freed, "
+        "only an unfinished one cancelled, and only one that has ended erased. "
+        "An erased task, and one whose key was freed, stays ended.",
     ),
     "queue_unknown": Kind(
         404,

@@ -104,6 +104,12 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
         Moment | None,
         Meta(description="If set, payload, result, error, progress and attempts were removed then"),
     ]
+    key_freed_at: Annotated[
+        Moment | None,
+        Meta(
+            description="If set, the idempotency key does not stand for this task since then, and may stand for another one"
+        ),
+    ]
     # omitted for an erased task
     progress: Json | UnsetType | None = UNSET
     error: Json | UnsetType | None = UNSET
@@ -131,6 +137,7 @@ class FreshTaskView(TaskView, frozen=True, kw_only=True):
     cancel_requested_at: Moment | None = None
     worker_id: str | None = None
     erased_at: Moment | None = None
+    key_freed_at: Moment | None = None
     progress: Json | UnsetType | None = None
     error: Json | UnsetType | None = None
     result: Json | UnsetType | None = None

@@ -197,6 +197,24 @@ async def erase(
     return Response(task_view(await tasks.find(task_id)))
 
 
+@delete(
+    "/{task_id:str}/idempotency-key",
+    scope="operate",
+    status_code=200,
+    codes=change_codes("task_not_found", "task_conflict"),
+)
+async def free_key(
+    request: AnyRequest, service: Injected, task_id: given.TaskId
+) -> Response[TaskView]:
+    """Free the idempotency key of a FAILED or CANCELLED task, so that the next submission with it
+    makes another task. This task does not run again."""
+    task_id = given.check_task_id(task_id)
+    tasks = service.tasks_of(request.scope)
+    await tasks.free_key(task_id)
+    view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
+    return Response(view)
+
+
 async def _submission(service: Service, scope: Scope, receive: Receive) -> Submission:
     headers = scope["headers"]
     key = parse_key([value.decode("latin-1") for name, value in headers if name == RAW_HEADER])
@@ -236,7 +254,7 @@ async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: f
 
 router = Router(
     "/api/tasks",
-    route_handlers=[submit, show, attempts, list_tasks, cancel, redrive, erase],
+    route_handlers=[submit, show, attempts, list_tasks, cancel, redrive, erase, free_key],
     before_request=given.check_query,
     tags=["tasks"],
 )

@@ -202,6 +202,8 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     hand_back_count: int
     # payload, result, error, progress and attempts were removed then; None: they were not
     erased_at: datetime | None
+    # its idempotency key stands for it no longer, since then
+    key_freed_at: datetime | None
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):

@@ -132,6 +132,8 @@ ADDRESSES = [
     ("GET", f"/api/tasks/{new_task_id()}/attempts", "task_not_found"),
     ("POST", f"/api/tasks/{new_task_id()}/cancel", "task_not_found"),
     ("POST", f"/api/tasks/{new_task_id()}/redrive", "task_not_found"),
+    ("DELETE", f"/api/tasks/{new_task_id()}", "task_not_found"),
+    ("DELETE", f"/api/tasks/{new_task_id()}/idempotency-key", "task_not_found"),
     ("GET", "/api/tasks/1", "task_not_found"),
     ("GET", "/api/tasks/%00", "not_found"),
     ("GET", "/api/tasks/%ff%fe/attempts", "not_found"),

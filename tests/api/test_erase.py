@@ -1,4 +1,4 @@
-"""`DELETE /api/tasks/{id}` leaves a task that tells the truth about itself."""
+"""Erased tasks, and tasks whose key was freed, tell the truth about themselves."""
 
 from __future__ import annotations
 
@@ -57,3 +57,27 @@ async def test_an_erased_task_is_not_redriven_and_keeps_its_key(api: Api) -> Non
 async def test_there_is_nothing_to_erase(api: Api) -> None:
     problem(await api.client.delete(f"/api/tasks/{new_task_id()}"), "task_not_found")
     problem(await api.client.delete("/api/tasks/17"), "task_not_found")
+
+
+async def test_a_freed_key_is_told_by_the_old_task_and_makes_a_new_one(api: Api) -> None:
+    task_id = await api.submitted(BODY, **KEY)
+    address = f"/api/tasks/{task_id}/idempotency-key"
+    problem(await api.client.delete(address), "task_conflict")
+    await api.client.post(f"/api/tasks/{task_id}/cancel")
+
+    freed = await api.client.delete(address)
+
+    assert freed.status_code == 200
+    assert freed.json()["idempotency_key"] == "order-1"
+    assert freed.json()["key_freed_at"]
+    assert (await api.client.delete(address)).json() == freed.json()
+    other = {"type": "mail", "payload": {"to": "grace@example.org"}}
+    again = await api.submit(other, **KEY)
+    assert again.status_code == 202
+    assert again.json()["task_id"] != task_id
+    assert again.json()["key_freed_at"] is None
+    refused = problem(await api.client.post(f"/api/tasks/{task_id}/redrive"), "task_conflict")
+    assert "was freed" in refused["detail"]
+    problem(
+        await api.client.delete(f"/api/tasks/{new_task_id()}/idempotency-key"), "task_not_found"
+    )

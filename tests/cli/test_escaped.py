@@ -141,6 +141,16 @@ TABLE: Table = {
         lambda c, t: ["redrive", c.failed, "--json"],
         lambda c, t: ["redrive", c.done],
     ],
+    "free-key": [
+        lambda c, t: ["free-key", t],
+        lambda c, t: ["free-key", c.failed, "--json"],
+        lambda c, t: ["free-key", c.done],
+    ],
+    "erase": [
+        lambda c, t: ["erase", t],
+        lambda c, t: ["erase", c.running],
+        lambda c, t: ["erase", t, c.running, "--json"],
+    ],
     "workers": [
         lambda c, t: ["workers"],
         lambda c, t: ["workers", "--json"],

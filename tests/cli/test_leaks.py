@@ -133,6 +133,8 @@ COMMANDS = [
     ["submit", "add"],
     ["cancel", TASK],
     ["redrive", TASK],
+    ["free-key", TASK],
+    ["erase", TASK],
     ["queues"],
     ["queues", "pause", "q"],
     ["workers"],

@@ -58,6 +58,7 @@ def a_task(**said: Any) -> Task:
         progress=None,
         hand_back_count=0,
         erased_at=None,
+        key_freed_at=None,
     )
     return replace(usual, **said)
 

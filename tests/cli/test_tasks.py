@@ -154,7 +154,7 @@ def test_submit_and_wait_in_one(leaseq: Command) -> None:
     assert is_task_id(result.stdout.strip()), "the id is known however the wait goes"
 
 
-@pytest.mark.parametrize("command", ["show", "wait", "cancel", "redrive", "erase"])
+@pytest.mark.parametrize("command", ["show", "wait", "cancel", "redrive", "erase", "free-key"])
 def test_there_is_no_such_task(leaseq: Command, command: str) -> None:
     result = leaseq(command, NOBODY)
     assert (result.exit_code, result.stdout) == (3, "")
@@ -376,3 +376,23 @@ def test_erase_goes_on_behind_a_refusal(leaseq: Command, stage: Stage) -> None:
     said = msgspec.json.decode(leaseq("erase", good, "--json").stdout)
     assert said["erased_at"]
     assert "payload" not in said
+
+
+def test_free_key_lets_a_key_stand_for_another_task(leaseq: Command, stage: Stage) -> None:
+    first = leaseq("submit", "add", "--key", "order-1").stdout.strip()
+    refused = leaseq("free-key", first)
+    assert refused.exit_code == 5
+    assert "is PENDING; only the key of a FAILED or CANCELLED task" in refused.stderr
+    leaseq("cancel", first)
+
+    result = leaseq("free-key", first)
+
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"the idempotency key order-1 of {first} is free\n",
+    )
+    second = leaseq("submit", "add", "--key", "order-1").stdout.strip()
+    assert second != first
+    assert "its idempotency key was freed" in leaseq("show", first).stdout
+    assert leaseq("redrive", first).exit_code == 5
+    assert msgspec.json.decode(leaseq("free-key", first, "--json").stdout)["key_freed_at"]

@@ -45,6 +45,7 @@ ATTACKS: dict[str, tuple[str, Attack]] = {
         lambda ledger, claim, worker: ledger.redrive([claim.task_id], tenant="default"),
     ),
     "erase": ("erase", lambda ledger, claim, worker: ledger.erase([claim.task_id], tenant=None)),
+    "free": ("free", lambda ledger, claim, worker: ledger.free_keys([claim.task_id], tenant=None)),
     "progress": ("progress", lambda ledger, claim, worker: ledger.set_progress(claim, b"1")),
     "succeed": ("settle", lambda ledger, claim, worker: ledger.settle([succeeded(claim)])),
     "fail": (

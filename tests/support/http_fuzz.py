@@ -30,6 +30,7 @@ CHANGE = [
     *(
         b"/api/tasks/" + UUID + b"/cancel",
         b"/api/tasks/" + UUID + b"/redrive",
+        b"/api/tasks/" + UUID + b"/idempotency-key",
         b"/api/queues/fuzz/pause",
         b"/api/queues/fuzz/resume",
     ),

@@ -45,6 +45,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "list": ("tasks:list_tasks", "List tasks, newest first."),
         "cancel": ("tasks:cancel", "Cancel a task."),
         "redrive": ("tasks:redrive", "Retry a FAILED or CANCELLED task from its first attempt."),
+        "free-key": (
+            "tasks:free_key",
+            "Free the idempotency key of a FAILED or CANCELLED task.",
+        ),
         "erase": ("erase:erase", "Erase payload, result, errors and attempts of ended tasks."),
     },
     "Fleet": {

@@ -99,6 +99,9 @@ def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[Line]:
         yield Line("cancellation was requested", task.cancel_requested_at)
     if task.state in TERMINAL:
         yield Line(_end(task, recorded=recorded), task.finished_at)
+    if task.key_freed_at is not None:
+        freed = "its idempotency key was freed for another task; it cannot run again"
+        yield Line(freed, task.key_freed_at)
     if task.erased_at is not None:
         yield Line(
             "payload, result, error, progress and attempts were erased; it cannot run again",

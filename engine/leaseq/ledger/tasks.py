@@ -240,6 +240,13 @@ class TaskLedger:
         found = await self._session.fetch("erase_tasks", params, idempotent=True)
         return [row[0] for row in found]
 
+    async def free_keys(self, task_ids: Sequence[str], *, tenant: str | None) -> list[str]:
+        """Delete the keys of these tasks where they ended without success. Returns the ids of those
+        whose key was freed now."""
+        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
+        found = await self._session.fetch("free_keys", params, idempotent=True)
+        return [row[0] for row in found]
+
     async def find(self, task_ids: Sequence[str], *, tenant: str | None) -> dict[str, Task]:
         """Whole tasks, by id."""
         params = {"ids": words(task_ids), "tenant": tenant}

@@ -47,6 +47,7 @@ CATALOGUE: dict[str, Kind] = {
     "task.failed": Kind(WARNING, "task_id queue code", "type"),
     "task.redriven": Kind(INFO, "task_id"),
     "task.erased": Kind(INFO, "task_id"),
+    "key.freed": Kind(INFO, "task_id"),
     "task.redispatched": Kind(WARNING, "count task_ids reason", "queue"),
     "task.rescheduled": Kind(WARNING, "count task_ids"),
     "task.locked": Kind(WARNING, "verb count task_ids held_by"),

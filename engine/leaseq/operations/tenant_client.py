@@ -113,6 +113,11 @@ class TenantClient:
                     f"task {task_id} was erased at {task.erased_at:%Y-%m-%d %H:%M:%S} UTC: it has no "
                     "payload any more to run with"
                 )
+            if task.key_freed_at is not None:
+                raise TaskConflict(
+                    f"the idempotency key of task {task_id} was freed: another task may have run "
+                    "under it, so submit it again instead"
+                )
             raise TaskConflict(
                 f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven"
             )
@@ -140,6 +145,31 @@ class TenantClient:
                     "cancel it, or wait for its end"
                 )
         raise TaskConflict(f"task {task_id} was redriven and has ended again: erase it again")
+
+    async def free_key(self, task_id: str) -> None:
+        """Free the idempotency key of a FAILED or CANCELLED task: the next submission with it makes
+        another task. This task does not run again. It is safe to repeat.
+
+        Raises `TaskNotFound`, `TaskConflict`.
+        """
+        if await self._ledger.free_keys([task_id], tenant=self.tenant):
+            emit("key.freed", task_id=task_id)
+            return
+        task = await self.find(task_id)
+        if task.key_freed_at is not None:
+            # This answer rests on a read, and a standby may not have that row yet.
+            await self._ledger.wait_for_standby()
+            return
+        if task.idempotency_key is None:
+            raise TaskConflict(f"task {task_id} was submitted without an idempotency key")
+        if task.state not in (State.FAILED, State.CANCELLED):
+            raise TaskConflict(
+                f"task {task_id} is {task.state}; only the key of a FAILED or CANCELLED task can be "
+                "freed, because its effect would happen twice"
+            )
+        raise TaskConflict(
+            f"the idempotency key of task {task_id} has expired, and does not stand for it any more"
+        )
 
 
 __all__ = ["TenantClient"]

@@ -122,4 +122,26 @@ def redrive(task_id: str, tenant: str, as_json: bool) -> None:
         say(line)
 
 
-__all__ = ["cancel", "list_tasks", "redrive"]
+@click.command("free-key")
+@parameters.task_id
+@parameters.tenant
+@parameters.as_json
+def free_key(task_id: str, tenant: str, as_json: bool) -> None:
+    """Free the idempotency key of task ID, which is FAILED or CANCELLED.
+
+    The next submission with the key makes another task. Task ID does not run again.
+    """
+
+    async def work(engine: Engine) -> Task:
+        client = engine.for_tenant(tenant)
+        await client.free_key(task_id)
+        return await client.find(task_id)
+
+    task = with_engine(work)
+    if as_json:
+        print_json(task_view(task))
+    else:
+        say(f"the idempotency key {task.idempotency_key} of {task_id} is free")
+
+
+__all__ = ["cancel", "free_key", "list_tasks", "redrive"]

@@ -14,7 +14,7 @@ with page as materialized (
         select
             id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
             timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-            worker_id, error, progress, hand_back_count, erased_at
+            worker_id, error, progress, hand_back_count, erased_at, key_freed_at
         from leaseq.tasks
         where %(cursor)s::uuid is null or id < %(cursor)s::uuid
         order by id desc
@@ -37,5 +37,5 @@ with page as materialized (
 select
     (select id::text from rest) as cursor, page.id::text as task_id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count,
     max_attempts, timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-    worker_id, error::text, progress::text, hand_back_count, erased_at
+    worker_id, error::text, progress::text, hand_back_count, erased_at, key_freed_at
 from (select) as one left join page on true

@@ -2,7 +2,7 @@
 -- lane has room. So it needs no push, which a lost answer or the end of the caller would lose, and
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
 -- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any: null), it is
--- in another state, or it was erased. A cancel that met a settle may have left a row in `scheduled` that it could
+-- in another state, it was erased, or its key was freed. A cancel that met a settle may have left a row in `scheduled` that it could
 -- not see. That row is locked first and the task second, as promote does, and is replaced. Each
 -- kind of row is locked in order of id, so that two batches over the same rows wait for each other
 -- instead of deadlocking.
@@ -14,7 +14,7 @@ with left_over as materialized (
 ), found as materialized (
     select id from leaseq.tasks
     where id = any(%(ids)s::uuid[]) and (%(tenant)s::text is null or tenant = %(tenant)s) and state in ('FAILED', 'CANCELLED')
-        and erased_at is null
+        and erased_at is null and key_freed_at is null
         and (select count(*) from left_over) >= 0
     order by id
     for update
