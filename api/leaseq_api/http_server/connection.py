@@ -2,9 +2,10 @@
 
 llhttp (httptools) cuts the bytes into requests. A connection is idle, receives a head, receives a
 body, or waits for the application. Each of the first three has a deadline, and so has the sending
-of an answer. While an answer is owed, at most one more packet is read; the kernel holds the rest. A
-refused request is answered by a problem, and its connection is closed. The answer is sent before
-the rest of the request is read and discarded.
+of an answer. While an answer is owed, at most one more packet is read; the kernel holds the rest.
+Only a streamed body is received while its application works. A refused request is answered by a
+problem, and its connection is closed. The answer is sent before the rest of the request is read and
+discarded. An application that already runs learns of the refusal, and answers itself.
 """
 
 from __future__ import annotations
@@ -14,21 +15,20 @@ from collections import deque
 from math import inf
 from typing import Any, cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError
 
 from leaseq_api.http_server.exchange import Exchange, closing_answer
 from leaseq_api.http_server.head import Malformed, explain, read_head
+from leaseq_api.http_server.incoming import FULL_BYTES, StreamedBody
 from leaseq_api.http_server.outgoing import Outgoing
+from leaseq_api.http_server.reader import Enough, RequestReader
 from leaseq_api.http_server.state import ServerState
 from leaseq_api.problems import raw_problem
+from leaseq_api.refused import Refused
 
 HEALTH = b"/health/"
 CROWDED = "all connections of this service are in use; try again in a moment"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class _Enough(Exception):
-    """More requests were sent ahead than are kept."""
 
 
 class Connection(asyncio.Protocol):
@@ -39,23 +39,19 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
-        self._parser = HttpRequestParser(self)
+        self._reader = RequestReader(self, server.limits)
         self._transport: asyncio.Transport
         self._outgoing: Outgoing
         self._addresses: dict[str, Any] = {}
-        # Of the message that is being received.
-        self._in_head = False
-        self._head_size = 0
-        self._raw_size = 0
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._receiving: Exchange | None = None
+        # The request whose body is being received.
+        self.receiving: Exchange | None = None
         # Of the request that is being answered.
         self._queue: deque[Exchange] = deque()
         self._running: Exchange | None = None
         self._refusal: bytes | None = None
         # Of the connection.
         self._input_ended = False
+        self._discarded = 0
         self._lingering = False
         self._lost = False
         self._eof = False
@@ -81,19 +77,25 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def data_received(self, data: bytes) -> None:
+        reader = self._reader
         if self._input_ended:
-            self._raw_size += len(data)
-            if self._raw_size > self._limits.linger_bytes:
+            self._discarded += len(data)
+            if self._discarded > self._limits.linger_bytes:
                 self._transport.abort()
             return
-        headers, receiving = self._headers if self._in_head else None, self._receiving
         try:
-            self._feed(data)
-            self._check_size(len(data), headers=headers, receiving=receiving)
+            reader.feed(data)
         except Malformed as error:
             self._refuse(error.code, str(error))
+        except Enough:
+            self._end_input()
+        except HttpParserError as error:
+            self._refuse_bytes(error, data)
+        receiving = self.receiving
         if self._running is not None and (
-            self._queue or self._in_head or self._receiving is not None
+            receiving.size >= FULL_BYTES
+            if receiving is not None and receiving is self._running
+            else self._queue or reader.in_head or receiving is not None
         ):
             self._pause_reading()
 
@@ -103,7 +105,7 @@ class Connection(asyncio.Protocol):
         self._eof = True
         if self._lingering or self.idle:
             return False
-        if self._receiving is not None or self._in_head:
+        if self.receiving is not None or self._reader.in_head:
             self._refuse("request_malformed", "the request ended before it was complete")
         else:
             self._end_input()
@@ -113,15 +115,17 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._input_ended = True
         self._read_deadline = self._outgoing.deadline = inf
-        for exchange in (*self._queue, self._receiving):
+        for exchange in (*self._queue, self.receiving):
             self._release(exchange)
         self._queue.clear()
-        self._receiving = None
+        self.receiving = None
         self._outgoing.resume()
         running = self._running
         if running is None:
             self._server.forget(self)
             return
+        if running.stream is not None:
+            running.stream.lose()
         if running.gone is not None:
             running.gone.set()
         if running.safe and running.task is not None:
@@ -133,79 +137,72 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._outgoing.resume()
 
-    # Callbacks of llhttp. Exceptions that they raise arrive at `_feed`.
+    # Callbacks of llhttp. Exceptions that they raise arrive at `data_received`.
 
     def on_message_begin(self) -> None:
         if self._input_ended or len(self._queue) >= self._limits.pipelined:
-            raise _Enough
-        self._in_head = True
-        self._head_size = self._raw_size = 0
-        self._target = b""
-        self._headers = []
+            raise Enough
+        reader = self._reader
+        reader.in_head = True
+        reader.head_size = reader.raw_size = 0
+        reader.target = b""
+        reader.headers = []
         self._read_deadline = self._loop.time() + self._limits.header_seconds
 
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-        if len(self._target) > self._limits.target_bytes:
-            raise Malformed(
-                "target_too_long", f"the target may have {self._limits.target_bytes} bytes at most"
-            )
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._receiving is None:  # else it is a trailer, which this service does not read
-            self._head_size += len(name) + len(value) + 4
-            self._headers.append((name.lower(), value))
-            if (
-                self._head_size > self._limits.head_bytes
-                or len(self._headers) > self._limits.header_count
-            ):
-                raise self._head_too_large()
-
     def on_headers_complete(self) -> None:
-        method, version = self._parser.get_method().decode(), self._parser.get_http_version()
+        reader = self._reader
+        method, version = reader.parser.get_method().decode(), reader.parser.get_http_version()
         if method == "CONNECT":
             raise Malformed("method_unknown", "this service is no proxy")
-        head = read_head(self._target, self._headers, version=version, limits=self._limits)
+        head = read_head(reader.target, reader.headers, version=version, limits=self._limits)
         server = self._server
         if not head.path.startswith(HEALTH):
             if self.surplus:
                 raise Malformed("overloaded", CROWDED)
             if server.in_flight > self._limits.in_flight_bytes:
                 self._make_room()
-        exchange = Exchange(self, method=method, version=version, headers=self._headers, head=head)
-        exchange.keep_alive = self._parser.should_keep_alive() and not (
+        exchange = Exchange(self, method=method, version=version, headers=reader.headers, head=head)
+        exchange.keep_alive = reader.parser.should_keep_alive() and not (
             server.stopping or self.surplus
         )
-        self._in_head = False
-        self._receiving = exchange
+        reader.in_head = False
+        self.receiving = exchange
         if head.length != 0:
             self._read_deadline = self._loop.time() + self._limits.body_seconds
-            if head.wants_continue and self._running is None:
+            if head.streamed:
+                exchange.stream = StreamedBody(told_to_wait=head.wants_continue)
+                self._queue.append(exchange)
+                self._advance()
+            elif head.wants_continue and self._running is None:
                 self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        exchange, limits = self._receiving, self._limits
+        exchange = self.receiving
         if exchange is None:
             return
         exchange.body += body
         exchange.size += len(body)
         self._server.in_flight += len(body)
-        if exchange.size > limits.body_bytes:
-            raise Malformed(
-                "body_too_large", f"the body may have {limits.body_bytes} bytes at most"
-            )
-        if self._server.in_flight > limits.in_flight_bytes:
+        stream, most = exchange.stream, exchange.head.body_bytes
+        if (exchange.size if stream is None else stream.add(len(body))) > most:
+            raise Malformed("body_too_large", f"the body may have {most} bytes at most")
+        if self._server.in_flight > self._limits.in_flight_bytes:
             self._make_room()
 
     def on_message_complete(self) -> None:
-        exchange = self._receiving
+        exchange = self.receiving
         if exchange is None:
             return
-        self._receiving = None
+        self.receiving = None
         self._read_deadline = inf
         self._input_ended = not exchange.keep_alive
-        self._queue.append(exchange)
-        self._advance()
+        if exchange.stream is None:
+            self._queue.append(exchange)
+            self._advance()
+        else:
+            exchange.stream.end()
+            if exchange is self._running:
+                self._server.mark_working(self)
 
     # The exchange.
 
@@ -219,13 +216,28 @@ class Connection(asyncio.Protocol):
     def common_lines(self) -> bytes:
         return self._server.common_lines
 
+    def read_on(self, exchange: Exchange) -> None:
+        if exchange.body:
+            return
+        self._release(exchange)
+        if exchange is self.receiving:
+            if exchange.stream is not None and exchange.stream.awaits_continue():
+                self._transport.write(CONTINUE)
+            if not self._reading:
+                self._read_for(self._limits.body_seconds)
+
     def ended(self, exchange: Exchange, *, whole: bool) -> None:
+        stream = exchange.stream
         self._running = None
         self._release(exchange)
+        if exchange is self.receiving:
+            self.receiving = None
         if self._lost:
             self._server.forget(self)
         elif not whole:
             self._transport.abort()
+        elif stream is not None and not stream.complete:
+            self._linger()
         elif not exchange.keep_alive or self._server.stopping:
             self.close()
         else:
@@ -239,13 +251,15 @@ class Connection(asyncio.Protocol):
             self._outgoing.check()
         elif now < self._read_deadline:
             return
-        elif self._lingering or self._running is not None:
+        elif self._lingering or self._running not in (None, self.receiving):
             self._transport.abort()
-        elif self._receiving is not None:
+        elif self.receiving is not None and self._grows(self.receiving):
+            self._read_for(self._limits.body_seconds)
+        elif self.receiving is not None:
             self._refuse(
                 "body_timeout", f"the body did not arrive within {self._limits.body_seconds:g} s"
             )
-        elif self._in_head:
+        elif self._reader.in_head:
             self._refuse(
                 "head_timeout",
                 f"the head of the request did not arrive within {self._limits.header_seconds:g} s",
@@ -255,7 +269,7 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """Accept no more requests, and close when those that have begun are answered."""
-        for exchange in (*self._queue, self._running, self._receiving):
+        for exchange in (*self._queue, self._running, self.receiving):
             if exchange is not None:
                 exchange.keep_alive = False
         if self.idle and not self._lingering:
@@ -270,7 +284,7 @@ class Connection(asyncio.Protocol):
 
     def give_way(self) -> None:
         """Release the bytes that are held for a slow client."""
-        if self._receiving is not None:
+        if self.receiving is not None:
             self._refuse("overloaded", "other requests arrived sooner; try again in a moment")
         else:
             self.drop()
@@ -290,7 +304,7 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request has begun that is not answered."""
-        return self._running is None and self._receiving is None and not self._in_head
+        return self._running is None and self.receiving is None and not self._reader.in_head
 
     @property
     def stuck(self) -> bool:
@@ -303,40 +317,7 @@ class Connection(asyncio.Protocol):
         nothing."""
         if self.stuck:
             return self._outgoing.deadline
-        return self._read_deadline if self._receiving is not None and self._receiving.size else None
-
-    def _feed(self, data: bytes) -> None:
-        """Hand bytes to llhttp. Raises `Malformed`."""
-        try:
-            while data:
-                try:
-                    self._parser.feed_data(data)
-                    return
-                except HttpParserUpgrade as upgrade:
-                    # No protocol upgrade is offered: the request is answered as if none had been
-                    # requested (RFC 9110, 7.8).
-                    self._parser = HttpRequestParser(self)
-                    data = data[upgrade.args[0] :]
-        except HttpParserError as error:
-            cause = error.__context__
-            if isinstance(cause, Malformed):
-                raise cause from None
-            if isinstance(cause, _Enough) or self._input_ended:
-                self._end_input()
-            else:
-                raise explain(error, data, first=self._running is None) from None
-
-    def _check_size(self, count: int, *, headers: object, receiving: Exchange | None) -> None:
-        """Bound the data that llhttp keeps or skips without a callback: the part of a header, the
-        frames of chunks."""
-        if self._in_head and headers is self._headers:
-            self._raw_size += count
-            if self._raw_size > self._limits.head_bytes:
-                raise self._head_too_large()
-        elif receiving is not None and receiving is self._receiving:
-            self._raw_size += count
-            if self._raw_size > 2 * self._limits.body_bytes + self._limits.head_bytes:
-                raise Malformed("body_too_large", "the body has more frames of chunks than content")
+        return self._read_deadline if self.receiving is not None and self.receiving.size else None
 
     def _make_room(self) -> None:
         limits, server = self._limits, self._server
@@ -344,13 +325,6 @@ class Connection(asyncio.Protocol):
             if not server.free_bytes(self):
                 message = f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
                 raise Malformed("overloaded", message)
-
-    def _head_too_large(self) -> Malformed:
-        limits = self._limits
-        return Malformed(
-            "head_too_large",
-            f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers",
-        )
 
     def _end_input(self) -> None:
         """Answer the received requests, then close."""
@@ -365,7 +339,8 @@ class Connection(asyncio.Protocol):
             return
         if self._queue:
             self._running = exchange = self._queue.popleft()
-            self._server.mark_working(self)
+            if exchange is not self.receiving:
+                self._server.mark_working(self)
             exchange.task = self._loop.create_task(
                 exchange.run(self._server.application, self._addresses)
             )
@@ -377,14 +352,28 @@ class Connection(asyncio.Protocol):
     def _wait_for_request(self) -> None:
         limits = self._limits
         self._server.mark_waiting(self)
-        if self._receiving is not None:
+        if self.receiving is not None:
             seconds = limits.body_seconds
         else:
-            seconds = limits.header_seconds if self._in_head else limits.idle_seconds
+            seconds = limits.header_seconds if self._reader.in_head else limits.idle_seconds
         self._read_deadline = self._loop.time() + seconds
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
+
+    def _read_for(self, seconds: float) -> None:
+        """Read on. The client has so much time for the next step."""
+        self._read_deadline = self._loop.time() + seconds
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _grows(self, exchange: Exchange) -> bool:
+        """Whether a large body has come closer by a step since the last look."""
+        size = exchange.size if exchange.stream is None else exchange.stream.total
+        steps = size // self._limits.step_bytes
+        grown, exchange.steps = steps > exchange.steps, steps
+        return grown and exchange.head.body_bytes > self._limits.body_bytes
 
     def _pause_reading(self) -> None:
         self._read_deadline = inf
@@ -394,33 +383,46 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, code: str, detail: str) -> None:
         """Answer by a problem, after the answers that are owed, and read no more."""
-        refused = self._refused(code, detail)
-        self._release(self._receiving)
-        self._receiving = None
-        self._in_head = False
+        refused, receiving = self._refused(code, detail), self.receiving
+        self.receiving = None
+        self._reader.in_head = False
         self._input_ended = True
-        self._raw_size = 0
-        self._refusal = refused
-        self._advance()
+        if receiving is not None and receiving.stream is not None:
+            receiving.stream.fail(Refused(code, detail))
+            self._pause_reading()
+        else:
+            self._release(receiving)
+            self._refusal = refused
+            self._advance()
+
+    def _refuse_bytes(self, error: HttpParserError, data: bytes) -> None:
+        if self._input_ended:
+            self._end_input()
+        else:
+            malformed = explain(error, data, first=self._running is None)
+            self._refuse(malformed.code, str(malformed))
 
     def _refused(self, code: str, detail: str) -> bytes:
-        head = self._receiving is not None and self._receiving.method == "HEAD"
-        problem = raw_problem(code, detail, path=self._target.partition(b"?")[0])
+        head = self.receiving is not None and self.receiving.method == "HEAD"
+        problem = raw_problem(code, detail, path=self._reader.target.partition(b"?")[0])
         return closing_answer(problem, lines=self._server.common_lines, head=head)
 
     def _write_refusal(self, refusal: bytes) -> None:
-        self._input_ended = self._lingering = True
         self._refusal = None
         self._transport.write(refusal)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Give the client a moment to see its answer, while the rest of its request is
+        discarded."""
+        self._input_ended = self._lingering = True
+        self._discarded = 0
         if self._eof:
             self.close()
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
-        self._read_deadline = self._loop.time() + self._limits.linger_seconds
+        self._read_for(self._limits.linger_seconds)
 
     def _release(self, exchange: Exchange | None) -> None:
         if exchange is not None:

@@ -1,8 +1,10 @@
 """One request and its answer, as ASGI sees them.
 
 The application is called when the whole body has arrived, so that a slow client occupies no
-application. It may answer in one piece or in many; a piece waits while the client takes the one
-before. The first piece leaves with the head, in one write.
+application; if the body is streamed, when the head has arrived. It may answer in one piece or in
+many; a piece waits while the client takes the one before. The first piece leaves with the head, in
+one write. An answer that begins before the body has arrived ends its connection, because the rest
+of the body is not read.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from urllib.parse import unquote
 
 from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.head import Head, Headers
+from leaseq_api.http_server.incoming import StreamedBody
 from leaseq_api.problems import FAULT, RawAnswer, raw_problem
 
 Event = dict[str, Any]
@@ -41,6 +44,9 @@ class Channel(Protocol):
     async def drained(self) -> None:
         """Wait until the client has read most of the written bytes."""
 
+    def read_on(self, exchange: Exchange) -> None:
+        """Stop counting the last piece of a streamed body, and receive more."""
+
     def ended(self, exchange: Exchange, *, whole: bool) -> None:
         """The application is done; `whole` unless its answer ended early."""
 
@@ -65,6 +71,8 @@ class Exchange:
         "keep_alive",
         "method",
         "size",
+        "steps",
+        "stream",
         "task",
         "version",
     )
@@ -79,6 +87,8 @@ class Exchange:
         self.keep_alive = True
         self.body = bytearray()
         self.size = 0
+        self.steps = 0
+        self.stream: StreamedBody | None = None
         self.gone: asyncio.Event | None = None
         self.task: asyncio.Task[None] | None = None
         self._channel = channel
@@ -134,8 +144,11 @@ class Exchange:
             )
 
     async def receive(self) -> Event:
-        """The whole body, then the news that the client has gone."""
+        """The whole body, then the news that the client has gone. Raises `Malformed` where the rest
+        of a streamed body is refused."""
         if not self._given:
+            if self.stream is not None:
+                return await self._receive_piece(self.stream)
             self._given = True
             body, self.body = bytes(self.body), bytearray()
             return {"type": "http.request", "body": body, "more_body": False}
@@ -143,6 +156,18 @@ class Exchange:
         if not self._completed:
             await self.gone.wait()
         return {"type": "http.disconnect"}
+
+    async def _receive_piece(self, stream: StreamedBody) -> Event:
+        self._channel.read_on(self)
+        while not (self.body or stream.ended):
+            await stream.changed()
+        if stream.lost:
+            return {"type": "http.disconnect"}
+        if stream.failure is not None and not self.body:
+            raise stream.failure
+        self._given = stream.complete
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": not stream.complete}
 
     async def send(self, message: Event) -> None:
         """Take a piece of the answer."""
@@ -169,6 +194,8 @@ class Exchange:
         if start is None:
             raise RuntimeError("an answer begins with its status")
         self._started = True
+        if self.stream is not None and not self.stream.complete:
+            self.keep_alive = False
         pieces, framed = [_STATUS[start["status"]], self._channel.common_lines()], False
         for name, value in start["headers"]:
             framed = framed or name == b"content-length"

@@ -40,6 +40,8 @@ class Head(Struct, frozen=True):
     query: bytes
     length: int | None  # None: chunked
     wants_continue: bool
+    body_bytes: int  # at most
+    streamed: bool  # the body is handed to the application in pieces
 
 
 def read_head(target: bytes, headers: Headers, *, version: str, limits: Limits) -> Head:
@@ -50,11 +52,16 @@ def read_head(target: bytes, headers: Headers, *, version: str, limits: Limits) 
     if version not in ("1.1", "1.0"):
         raise Malformed("request_malformed", "this service speaks HTTP/1.1")
     length = _length(found, version=version)
-    if length is not None and length > limits.body_bytes:
-        raise Malformed("body_too_large", f"the body may have {limits.body_bytes} bytes at most")
     path, _, query = _origin_form(target, found).partition(b"?")
+    most, streamed = limits.body_bytes, False
+    if path in limits.large_bodies:
+        large = limits.large_bodies[path]
+        media_type = found.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        most, streamed = large.max_bytes, media_type == large.streamed and length != 0
+    if length is not None and length > most:
+        raise Malformed("body_too_large", f"the body may have {most} bytes at most")
     expected = found.get(b"expect", b"").lower() == b"100-continue" and version == "1.1"
-    return Head(path, query, length, expected and length != 0)
+    return Head(path, query, length, expected and length != 0, most, streamed)
 
 
 def _check_repeated(headers: Headers) -> None:

@@ -6,9 +6,19 @@ answer itself has no deadline: an application may hold it for any time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 MIB = 1_048_576
+
+
+class LargeBody(Struct, frozen=True):
+    """The body of an address that takes more than others. One of the media type `streamed` is
+    handed to the application in pieces."""
+
+    max_bytes: int
+    streamed: bytes
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -33,6 +43,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     head_bytes: int = 65_536
     header_count: int = 100
     body_bytes: int = MIB
+    # By path. A client has `body_seconds` for each `step_bytes` of such a body.
+    large_bodies: Mapping[bytes, LargeBody] = {}
+    step_bytes: int = MIB // 4
     # Requests that are sent ahead on one connection; those beyond are left unread.
     pipelined: int = 16
 
@@ -55,4 +68,4 @@ class Limits(Struct, frozen=True, kw_only=True):
         )
 
 
-__all__ = ["MIB", "Limits"]
+__all__ = ["MIB", "LargeBody", "Limits"]
