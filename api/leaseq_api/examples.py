@@ -23,6 +23,8 @@ from leaseq_api.schemas import (
     AttemptView,
     DepthsView,
     Live,
+    OperationPage,
+    OperationView,
     PausedView,
     QueueList,
     QueueView,
@@ -39,7 +41,7 @@ Tree = dict[str, Any]
 T = TypeVar("T", bound=Struct)
 
 
-def _example(kind: type[T], **values: Any) -> T:
+def _example(kind: type[T], /, **values: Any) -> T:
     """A value of a struct. A field that is not given is null, or has its default."""
     required = dict.fromkeys(field.name for field in msgspec.structs.fields(kind) if field.required)
     return kind(**(required | values))
@@ -185,6 +187,28 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
         )
     },
     "PausedView": {"paused": ("After a pause", _example(PausedView, name="billing", paused=True))},
+    "OperationPage": {
+        "refused": (
+            "A change that was refused",
+            _example(
+                OperationPage,
+                operations=[
+                    _example(
+                        OperationView,
+                        operation_id="01997b1d-2b6c-7a11-8c55-3f0e9d2b7a64",
+                        kind="single",
+                        action="redrive",
+                        target=TASK_ID,
+                        actor="open API",
+                        outcome="refused",
+                        code="task_conflict",
+                        began_at=_STARTED_AT,
+                        ended_at=_FINISHED_AT,
+                    )
+                ],
+            ),
+        )
+    },
     "WorkerList": {
         "workers": (
             "One worker",

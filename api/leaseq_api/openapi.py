@@ -27,6 +27,8 @@ from leaseq_api.schemas import (
     AttemptList,
     ListQuery,
     Live,
+    OperationPage,
+    OperationQuery,
     PausedView,
     QueueList,
     Ready,
@@ -53,6 +55,7 @@ _WIRE = [
     QueueList,
     PausedView,
     WorkerList,
+    OperationPage,
     Live,
     Ready,
     Problem,
@@ -211,7 +214,9 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
         case "submit":
             _complete_submit(operation, responses["202"], key_required=key_required)
         case "list_tasks":
-            operation["parameters"] = _list_parameters()
+            operation["parameters"] = _query_parameters(ListQuery)
+        case "list_operations":
+            operation["parameters"] = _query_parameters(OperationQuery)
     for response in responses.values():
         response.pop("headers" if not response.get("headers") else "", None)
     operation["responses"] = dict(sorted((responses | problem_responses(codes)).items()))
@@ -246,11 +251,11 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
     }
 
 
-def _list_parameters() -> list[Tree]:
-    """One parameter for each field of `ListQuery`, which the route reads itself."""
-    _, components = msgspec.json.schema_components([ListQuery], ref_template=_REF)
+def _query_parameters(query: type[msgspec.Struct]) -> list[Tree]:
+    """One parameter for each field of a query that its route reads itself."""
+    _, components = msgspec.json.schema_components([query], ref_template=_REF)
     _add_types(components)
-    properties: dict[str, Tree] = components["ListQuery"]["properties"]
+    properties: dict[str, Tree] = components[query.__name__]["properties"]
     return [
         {
             "name": name,

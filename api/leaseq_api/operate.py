@@ -44,7 +44,8 @@ async def pause(
     """Pause a queue: no more of its tasks start. Running tasks continue, and submissions are still
     accepted."""
     require_unbound(request.scope)
-    return await _pause(service, queue, paused=True)
+    record = await service.operator_of(request.scope).pause(given.check_queue_name(queue))
+    return Response(PausedView(name=record.name, paused=record.paused))
 
 
 @post(
@@ -58,7 +59,8 @@ async def resume(
 ) -> Response[PausedView]:
     """Resume a queue."""
     require_unbound(request.scope)
-    return await _pause(service, queue, paused=False)
+    record = await service.operator_of(request.scope).resume(given.check_queue_name(queue))
+    return Response(PausedView(name=record.name, paused=record.paused))
 
 
 @get("/workers", scope="read", query=("closed", "limit"), codes=api_codes("lists_busy"))
@@ -68,11 +70,6 @@ async def list_workers(
     """List the workers, newest first; with `closed`, closed workers, too."""
     found = await service.lists.list_workers(closed=closed, limit=given.check_limit(limit))
     return Response(WorkerList(workers=found))
-
-
-async def _pause(service: Service, queue: str, *, paused: bool) -> Response[PausedView]:
-    record = await service.engine.pause(given.check_queue_name(queue), paused=paused)
-    return Response(PausedView(name=record.name, paused=record.paused))
 
 
 async def _with_depths(service: Service, records: list[QueueRecord]) -> list[QueueView]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from leaseq.ledger.operation_log import ActionName
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State, WorkerRecord
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
@@ -23,11 +24,14 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 _KEY: dict[str, Any] = {"minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": "^[ -~]+$"}
+# The id of a task, or the name of a queue, a key or a tenant.
+_TARGET: dict[str, Any] = {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
 
 Id = Annotated[str, described(format="uuid")]
 Name = Annotated[str, described(**NAME_KEYWORDS)]
 Key = Annotated[str, described(**_KEY)]
 
+OutcomeName = Literal["unconfirmed", "done", "refused"]
 StateName = Literal["PENDING", "SCHEDULED", "PROCESSING", "SUCCESS", "FAILED", "CANCELLED"]
 Json = Raw
 
@@ -233,6 +237,54 @@ class WorkerList(Struct, frozen=True, kw_only=True):
     workers: list[WorkerRecord]
 
 
+class OperationQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of `GET /api/operations`. A filter that is not given does not filter."""
+
+    action: Annotated[ActionName, Meta(description="Only this kind of change")] | UnsetType = UNSET
+    target: (
+        Annotated[
+            str,
+            described("Only changes of this task, queue, key or tenant", **_TARGET),
+        ]
+        | UnsetType
+    ) = UNSET
+    key_id: (
+        Annotated[str, described("Only changes by the API key with this id", **_TARGET)] | UnsetType
+    ) = UNSET
+    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of items")] = 50
+    cursor: (
+        Annotated[str, described("`next_cursor` of the previous page", format="uuid")] | UnsetType
+    ) = UNSET
+
+
+class OperationView(Struct, frozen=True, kw_only=True):
+    """One change. `tenant` is the one that the actor was bound to. `unconfirmed`: whether it was
+    made is not known, because a process died or the answer of Postgres was lost."""
+
+    operation_id: Id
+    kind: Annotated[str, Meta(description="`single`: one change of one thing")]
+    action: str
+    target: Annotated[str, Meta(description="The task, the queue, the key or the tenant")]
+    tenant: str | None
+    key_id: Annotated[str | None, Meta(description="The API key, if there was one")]
+    actor: Annotated[
+        str, Meta(description="The name of the key, `open API`, or `command line` and its user")
+    ]
+    outcome: OutcomeName
+    code: Annotated[str | None, Meta(description="Why it was refused")]
+    detail: Json | None
+    began_at: Moment
+    ended_at: Moment | None
+
+
+class OperationPage(Struct, frozen=True, kw_only=True):
+    """Some changes, newest first. Only the last page has a null `next_cursor`. A filtered page may
+    have few or none, and still a cursor from which to continue."""
+
+    operations: list[OperationView]
+    next_cursor: Id | None
+
+
 class Live(Struct, frozen=True):
     """The process answers."""
 
@@ -255,6 +307,9 @@ __all__ = [
     "Json",
     "ListQuery",
     "Live",
+    "OperationPage",
+    "OperationQuery",
+    "OperationView",
     "PausedView",
     "PriorityName",
     "QueueList",

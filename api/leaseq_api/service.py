@@ -17,12 +17,14 @@ from litestar.types import Scope
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.operation_log import Actor
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
 from leaseq.operations.engine import Engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
 from leaseq.operations.open_engine import open_engine
+from leaseq.operations.operator import Operator
 from leaseq.operations.tenant_client import TenantClient
 from leaseq_api.security.principal import principal_of
 
@@ -55,6 +57,13 @@ class Service:
         if client is None:
             client = self._clients[tenant] = self.engine.for_tenant(tenant)
         return client
+
+    def operator_of(self, scope: Scope) -> Operator:
+        """The changes that a request may make. Each leaves a row in `leaseq.operations`."""
+        principal = principal_of(scope)
+        return self.engine.as_operator(
+            Actor(name=principal.name, key_id=principal.key_id, tenant=principal.tenant)
+        )
 
     async def check_schema(self) -> None:
         """Raise `SchemaMismatch` if the schema has another version. Checked again after a few

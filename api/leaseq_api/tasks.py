@@ -158,7 +158,7 @@ async def cancel(
     stop it."""
     task_id = given.check_task_id(task_id)
     tasks = service.tasks_of(request.scope)
-    state = await tasks.cancel(task_id)
+    state = await service.operator_of(request.scope).cancel(task_id)
     view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
@@ -175,7 +175,7 @@ async def redrive(
     """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)
     tasks = service.tasks_of(request.scope)
-    await tasks.redrive(task_id)
+    await service.operator_of(request.scope).redrive(task_id)
     view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
     return Response(view, status_code=202)
 
@@ -193,7 +193,7 @@ async def erase(
     until it is pruned, and shows when it was erased."""
     task_id = given.check_task_id(task_id)
     tasks = service.tasks_of(request.scope)
-    await tasks.erase(task_id)
+    await service.operator_of(request.scope).erase(task_id)
     return Response(task_view(await tasks.find(task_id)))
 
 
@@ -210,7 +210,7 @@ async def free_key(
     makes another task. This task does not run again."""
     task_id = given.check_task_id(task_id)
     tasks = service.tasks_of(request.scope)
-    await tasks.free_key(task_id)
+    await service.operator_of(request.scope).free_key(task_id)
     view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
     return Response(view)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Struct
 
 from leaseq.dispatch.queue_lists import Depths
+from leaseq.ledger.operation_log import OperationListing
 from leaseq.ledger.task_lists import Listing
 from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
 from leaseq_api.schemas import (
@@ -14,6 +15,8 @@ from leaseq_api.schemas import (
     DepthsView,
     FreshTaskView,
     Json,
+    OperationPage,
+    OperationView,
     PriorityName,
     RememberedTask,
     TaskPage,
@@ -84,6 +87,12 @@ def attempt_view(attempt: AttemptRecord, *, contents: bool = True) -> AttemptVie
     return _view(AttemptView, attempt, contents=contents)
 
 
+def operation_page(listing: OperationListing) -> OperationPage:
+    """A page of operations."""
+    views = [_view(OperationView, operation) for operation in listing.operations]
+    return OperationPage(operations=views, next_cursor=listing.cursor)
+
+
 def depths_view(depths: Depths) -> DepthsView:
     """The lengths of the lists of a queue, and whether more tasks wait in the ledger."""
     return _view(DepthsView, depths)
@@ -107,6 +116,7 @@ __all__ = [
     "attempt_view",
     "depths_view",
     "fresh_view",
+    "operation_page",
     "remembered",
     "summary_view",
     "task_page",

@@ -102,6 +102,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Retention of a key since its first use, and of a task since it finished.
     idempotency_retention_seconds: float = 7 * DAY
     task_retention_seconds: float = 3 * DAY
+    # Of the record of who changed what (docs/audit.md).
+    operation_retention_seconds: float = 90 * DAY
 
     # Intervals of the reaper's passes, and the limit on any one statement.
     reap_interval_seconds: float = 0.5

@@ -53,6 +53,8 @@ POINTS: dict[str, str] = {
     "redeliver.sending": "a pass is about to push into one lane of several",
     "reconcile.pushed": "stranded tasks are delivered again, the scan has not gone on",
     "epoch.beginning": "a queue is seen to have no epoch, none is set",
+    "operation.recorded": "an operation of a client or a person is recorded, and not begun",
+    "operation.done": "an operation is done or refused, its outcome is not recorded",
     "orphans.settled": "attempts without an owner are settled as lost, their tasks are not delivered again",
 }
 

@@ -165,6 +165,7 @@ ADDRESSES = [
     ("POST", "/api/queues/%00/resume", "not_found"),
     ("POST", "/api/queues/" + "q" * 129 + "/pause", "not_found"),
     ("GET", "/api/workers?limit=0", "parameter_invalid"),
+    ("GET", "/api/operations?actor=x", "parameter_invalid"),
     ("GET", "/api/workers?limit=x", "parameter_invalid"),
     ("GET", "/api/workers?closed=perhaps", "parameter_invalid"),
     ("GET", "/api/workers?open=true", "parameter_invalid"),

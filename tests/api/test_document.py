@@ -109,6 +109,16 @@ ADDRESSES: dict[str, list[tuple[str, Any]]] = {
         *(("idempotency_key", key) for key in ("a b", "k" * 255, "k" * 256, "é")),
         *(("cursor", cursor) for cursor in (new_task_id(), "first")),
     ],
+    "/api/operations": [
+        *(("limit", limit) for limit in (0, 1, 200, 201)),
+        *(("action", action) for action in ("cancel", "pause", "Cancel", "destroy")),
+        *(
+            (name, value)
+            for name in ("target", "key_id")
+            for value in ("a", "a" * 255, "a" * 256, "a b", "é")
+        ),
+        *(("cursor", cursor) for cursor in (new_task_id(), "first")),
+    ],
     "/api/workers": [
         *(("limit", limit) for limit in (0, 1, 200, 201)),
         ("closed", True),

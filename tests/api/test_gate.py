@@ -283,6 +283,7 @@ async def test_head_is_get_without_content(api: Api) -> None:
     ]
     paths += [
         "/api/queues",
+        "/api/operations",
         "/api/workers",
         "/health/live",
         "/schema",

@@ -44,7 +44,7 @@ async def test_without_postgres_nothing_is_acknowledged_and_with_it_all_is_well_
         assert await api.submitted(BODY)
         await asyncio.to_thread(server.stop, "immediate")
         with recorded() as events:
-            for path in ("/api/tasks", "/api/queues", "/api/workers"):
+            for path in ("/api/tasks", "/api/queues", "/api/workers", "/api/operations"):
                 problem(await api.client.get(path), "server_unreachable")
             refused = problem(await api.submit(BODY, **KEY), "server_unreachable")
         assert "127.0.0.1" not in refused["detail"]

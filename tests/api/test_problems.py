@@ -124,6 +124,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
     assert document == await api.get("/schema/openapi.json")
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
+        "/api/operations",
         "/api/queues",
         "/api/queues/{queue}/pause",
         "/api/queues/{queue}/resume",

@@ -161,6 +161,12 @@ TABLE: Table = {
         lambda c, t: ["queues", "--json"],
         lambda c, t: ["queues", "pause", t],
     ],
+    "operations": [
+        lambda c, t: ["operations"],
+        lambda c, t: ["operations", "--json"],
+        lambda c, t: ["operations", "--target", t],
+        lambda c, t: ["operations", "--tenant", t],
+    ],
 }
 SETTINGS = [
     "LEASEQ_DATA_DIR",

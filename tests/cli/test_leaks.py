@@ -138,6 +138,7 @@ COMMANDS = [
     ["queues"],
     ["queues", "pause", "q"],
     ["workers"],
+    ["operations"],
     ["migrate"],
     ["check"],
     ["check", "--json"],

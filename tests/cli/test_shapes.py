@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from leaseq.model import State
-from leaseq_api.schemas import PausedView, QueueList, RememberedTask, TaskPage, TaskView, WorkerList
+from leaseq_api.schemas import (
+    OperationPage,
+    PausedView,
+    QueueList,
+    RememberedTask,
+    TaskPage,
+    TaskView,
+    WorkerList,
+)
 from support.api import open_api
 from support.cli import Command, Stage
 
@@ -100,6 +108,8 @@ def test_reads_have_one_shape_everywhere(leaseq: Command, stage: Stage, http: Do
         http.ask("GET", "/api/tasks?state=SUCCESS"),
         TaskPage,
     )
+    leaseq("redrive", task_id)
+    alike(leaseq("operations", "--json").stdout, http.ask("GET", "/api/operations"), OperationPage)
     alike(leaseq("queues", "--json").stdout, http.ask("GET", "/api/queues"), QueueList)
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)
     stage.do(lambda engine: engine.stores.workers.close_worker(worker, reason="drained"))

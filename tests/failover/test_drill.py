@@ -52,6 +52,7 @@ async def test_commands_that_read_there_leave_the_primary_in_use(
             ["show", task_id],
             ["queues"],
             ["workers"],
+            ["operations"],
             ["wait", task_id, "--timeout", "0.1"],
             ["check"],
         ):

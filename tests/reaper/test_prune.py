@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from leaseq.ledger.maintenance import PrunedKeys
+from leaseq.ledger.operation_log import Actor, OperationFilter
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
 from leaseq_reaper.duties import prune
@@ -148,3 +149,20 @@ async def test_nothing_to_prune_is_no_news(stage: Stage) -> None:
     with recorded() as events:
         await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert events == []
+
+
+async def test_operations_past_their_retention_are_deleted_in_batches(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "BATCH", 2)
+    operator = stage.engine.as_operator(Actor(name="a person", key_id=None, tenant=None))
+    for number in range(6):
+        await operator.pause(f"q{number}")
+    await stage.plain.execute(
+        "update leaseq.operations set began_at = now() - interval '91 days' where target <> 'q5'"
+    )
+    with recorded() as events:
+        await Prune(stage.engine.stores, stage.engine.config).run_once()
+    assert named(events, "operation.pruned") == [{"count": 5}]
+    listing = await stage.engine.list_operations(OperationFilter(), tenant=None)
+    assert [operation.target for operation in listing.operations] == ["q5"]

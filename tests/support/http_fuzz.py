@@ -18,6 +18,7 @@ READ = [
         b"/api/tasks",
         b"/api/queues",
         b"/api/workers",
+        b"/api/operations",
         b"/health/live",
         b"/health/ready",
         b"/schema",

@@ -65,16 +65,19 @@ class Experiment:
         self._trap = Trap(bench.cluster, cell.point)
         self._submitter = Submitter(bench.session, bench.cluster.fronts, cell)
         self._submitting: asyncio.Task[None] | None = None
+        self._steering: asyncio.Task[None] | None = None
 
     async def run(self) -> Outcome:
         began, heard, cents = monotonic(), self._heard(), await self._cents()
         try:
             caught = await self._happen()
-            if self._submitting is not None:
-                await self._submitting
+            for begun in (self._submitting, self._steering):
+                if begun is not None:
+                    await begun
         finally:
-            if self._submitting is not None:
-                self._submitting.cancel()  # where something broke off
+            for begun in (self._submitting, self._steering):
+                if begun is not None:
+                    begun.cancel()  # where something broke off
         drained, _ = await drain(self._cluster, patience=DRAIN_SECONDS)
         said = complaints(self._cell, await self._find(drained=drained, cents=cents), tasks=TASKS)
         verdict = Verdict.INVALID if said else Verdict.VALID
@@ -109,6 +112,10 @@ class Experiment:
             case Provocation.NOTHING | Provocation.DELAY:
                 self._arm()
                 self._begin()
+            case Provocation.OPERATION:
+                self._arm()
+                self._begin()
+                self._steering = asyncio.create_task(self._steer("resume"))
             case Provocation.FLUSH:
                 return await self._lose_deliveries()
             case Provocation.CROWD:

@@ -44,6 +44,7 @@ class Provocation(StrEnum):
     WORKER = "worker"  # a whole worker is killed with claimed tasks
     ORPHANS = "orphans"  # the same, and Valkey loses the lists that would tell of them
     FLUSH = "flush"  # Valkey loses the deliveries of tasks that wait
+    OPERATION = "operation"  # a queue that is not paused is resumed
     CROWD = "crowd"  # more tasks wait than their lane holds, and workers then take them
 
 
@@ -97,6 +98,8 @@ PLACES: Mapping[str, Place] = {
     "redeliver.sending": _LOSS,
     "reconcile.pushed": _LOSS,
     "epoch.beginning": _LOSS,
+    "operation.recorded": Place(Provocation.OPERATION),
+    "operation.done": Place(Provocation.OPERATION),
     "orphans.settled": Place(Provocation.ORPHANS),
 }
 

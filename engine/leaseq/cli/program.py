@@ -54,6 +54,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Fleet": {
         "workers": ("workers:workers", "List the workers."),
         "queues": ("queues:queues", "List the queues, or pause or resume one."),
+        "operations": (
+            "operations:operations",
+            "List who changed what: cancelled, erased, paused.",
+        ),
     },
 }
 

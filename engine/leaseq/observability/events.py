@@ -101,6 +101,8 @@ CATALOGUE: dict[str, Kind] = {
     "queue.paused": Kind(INFO, "queue"),
     "queue.resumed": Kind(INFO, "queue"),
     "queue.forgotten": Kind(INFO, "count queues"),
+    "operation.unconfirmed": Kind(WARNING, "operation_id target error"),
+    "operation.pruned": Kind(INFO, "count"),
     "handler.escaped": Kind(ERROR, "error"),
     "handler.limited": Kind(WARNING, "worker_id limits restored"),
     "handler.overran": Kind(WARNING, "task_id type"),

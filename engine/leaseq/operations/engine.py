@@ -19,6 +19,7 @@ from leaseq.dispatch.queue_lists import Depths
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
+from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
 from leaseq.ledger.session import Connection
 from leaseq.lifecycle import lane_of
@@ -26,6 +27,7 @@ from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, 
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
+from leaseq.operations.operator import Operator
 from leaseq.operations.push import Pusher
 from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.stores import Stores
@@ -150,6 +152,15 @@ class Engine:
             submit_many=self.submit_many,
         )
 
+    def as_operator(self, actor: Actor) -> Operator:
+        """The changes that a client or a person may make, each recorded under their name."""
+        return Operator(
+            actor,
+            log=self.stores.operation_log,
+            tasks=self.for_tenant(actor.tenant),
+            pause=self.pause,
+        )
+
     async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
         """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in
         dispatch."""
@@ -168,6 +179,12 @@ class Engine:
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
         """Read the open workers, newest first, and with `closed` those that have ended too."""
         return await self.stores.workers.list_workers(closed=closed, limit=limit)
+
+    async def list_operations(
+        self, wanted: OperationFilter, *, tenant: str | None
+    ) -> OperationListing:
+        """Read one page of recorded changes, newest first."""
+        return await self.stores.operation_log.list_operations(wanted, tenant=tenant)
 
     async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
         """Count what waits in each of these queues, within `seconds`. A queue that could not be

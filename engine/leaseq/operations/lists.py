@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import ListsBusy
+from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
@@ -37,6 +38,7 @@ class Lists:
         self._tasks = TaskLists(session)
         self._queues = QueueLedger(session)
         self._workers = WorkerLedger(session)
+        self._operations = OperationLog(session)
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
@@ -59,6 +61,13 @@ class Lists:
         """Workers, newest first."""
         async with self._turn():
             return await self._workers.list_workers(closed=closed, limit=limit)
+
+    async def list_operations(
+        self, wanted: OperationFilter, *, tenant: str | None
+    ) -> OperationListing:
+        """One page of operations, newest first."""
+        async with self._turn():
+            return await self._operations.list_operations(wanted, tenant=tenant)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

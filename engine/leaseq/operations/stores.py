@@ -15,6 +15,7 @@ from leaseq.dispatch.queue_lists import QueueLists
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import Session
 from leaseq.ledger.task_lists import TaskLists
@@ -35,6 +36,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     workers: WorkerLedger
     backlogs: BacklogLedger
     maintenance: Maintenance
+    operation_log: OperationLog
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -56,6 +58,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         workers=WorkerLedger(session),
         backlogs=BacklogLedger(session),
         maintenance=Maintenance(session),
+        operation_log=OperationLog(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

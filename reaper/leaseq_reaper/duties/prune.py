@@ -1,8 +1,8 @@
-"""Delete finished tasks, expired keys, closed workers and unused queues.
+"""Delete rows past their retention, and unused queues.
 
 Deleted are tasks that finished longer ago than their retention (their keys stay, and remember how
-they ended), keys past their own retention, workers closed for a day, and queues without tasks
-and workers (unused_queues.py). This happens in small batches, each followed by a pause as long as the
+they ended), keys past their own retention, workers closed for a day, operations past theirs, and
+queues without tasks and workers (unused_queues.py). This happens in small batches, each followed by a pause as long as the
 batch, so that pruning uses at most half of one connection and holds no lock for long. Tasks are
 scanned in order; if a pass did not reach the end, the next one continues.
 """
@@ -35,6 +35,7 @@ class Prune:
     def __init__(self, stores: Stores, config: Config, *, clock: Clock = time.monotonic) -> None:
         self._maintenance = stores.maintenance
         self._retention = config.task_retention_seconds
+        self._operation_retention = config.operation_retention_seconds
         self._seconds = SHARE * config.prune_interval_seconds
         self._clock = clock
         self._cursor = FIRST_ID
@@ -49,9 +50,12 @@ class Prune:
         self._expired = None
         keys = await self._in_batches(self._keys)
         workers = await self._maintenance.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
+        operations = await self._in_batches(self._operations)
         await self._unused.run_once()
         if tasks or keys or workers:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
+        if operations:
+            emit("operation.pruned", count=operations)
 
     async def _tasks(self) -> tuple[int, bool]:
         # A task's id is always older than its finish time. Postgres decides, by its clock, whether
@@ -67,6 +71,12 @@ class Prune:
         pruned = await self._maintenance.prune_keys(since=self._expired, limit=BATCH)
         self._expired = pruned.last
         return pruned.count, pruned.seen == BATCH
+
+    async def _operations(self) -> tuple[int, bool]:
+        count = await self._maintenance.prune_operations(
+            retention_seconds=self._operation_retention, limit=BATCH
+        )
+        return count, count == BATCH
 
     async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
         """Prune until nothing is left, or the time is over. `prune` returns the number deleted, and

@@ -7,6 +7,7 @@ import sys
 import click
 
 from leaseq.cli import parameters
+from leaseq.cli.actor import command_line
 from leaseq.cli.exit_codes import OK, failure
 from leaseq.cli.output import print_json
 from leaseq.cli.servers import with_engine
@@ -32,11 +33,11 @@ def erase(task_ids: tuple[str, ...], tenant: str, as_json: bool) -> None:
     """
 
     async def work(engine: Engine) -> list[Outcome]:
-        client = engine.for_tenant(tenant)
+        client, operator = engine.for_tenant(tenant), engine.as_operator(command_line(tenant))
         outcomes: list[Outcome] = []
         for task_id in dict.fromkeys(task_ids):
             try:
-                await client.erase(task_id)
+                await operator.erase(task_id)
                 outcomes.append(await client.find(task_id))
             except (TaskConflict, TaskNotFound) as error:
                 outcomes.append(error)

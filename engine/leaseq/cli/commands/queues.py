@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from leaseq.cli import parameters
+from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import note, say
@@ -62,7 +63,8 @@ def resume(name: str, as_json: bool) -> None:
 def _pause(name: str, *, paused: bool, as_json: bool) -> None:
     async def work(engine: Engine) -> tuple[bool, QueueRecord]:
         known = any(record.name == name for record in await engine.list_queues())
-        return known, await engine.pause(name, paused=paused)
+        operator = engine.as_operator(command_line(None))
+        return known, await (operator.pause(name) if paused else operator.resume(name))
 
     known, record = with_engine(work)
     if as_json:

@@ -6,6 +6,7 @@ import click
 from msgspec.structs import replace
 
 from leaseq.cli import parameters
+from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import say
@@ -90,9 +91,8 @@ def cancel(task_id: str, tenant: str, as_json: bool) -> None:
     stop it."""
 
     async def work(engine: Engine) -> tuple[State, Task | None]:
-        client = engine.for_tenant(tenant)
-        state = await client.cancel(task_id)
-        return state, await client.find(task_id) if as_json else None
+        state = await engine.as_operator(command_line(tenant)).cancel(task_id)
+        return state, await engine.for_tenant(tenant).find(task_id) if as_json else None
 
     state, task = with_engine(work)
     if task is not None:
@@ -110,9 +110,8 @@ def redrive(task_id: str, tenant: str, as_json: bool) -> None:
     """Retry task ID, which is FAILED or CANCELLED, from its first attempt."""
 
     async def work(engine: Engine) -> tuple[str, Task | None]:
-        client = engine.for_tenant(tenant)
-        again = await client.redrive(task_id)
-        task = await client.find(task_id) if as_json else None
+        again = await engine.as_operator(command_line(tenant)).redrive(task_id)
+        task = await engine.for_tenant(tenant).find(task_id) if as_json else None
         return f"{task_id} is {again.state} in queue {again.queue}", task
 
     line, task = with_engine(work)
@@ -133,9 +132,8 @@ def free_key(task_id: str, tenant: str, as_json: bool) -> None:
     """
 
     async def work(engine: Engine) -> Task:
-        client = engine.for_tenant(tenant)
-        await client.free_key(task_id)
-        return await client.find(task_id)
+        await engine.as_operator(command_line(tenant)).free_key(task_id)
+        return await engine.for_tenant(tenant).find(task_id)
 
     task = with_engine(work)
     if as_json:

@@ -1,0 +1,154 @@
+"""Operations in the ledger: who changed what, and with which outcome.
+
+A row is committed before its operation begins, as unconfirmed, and gets the outcome afterwards
+(docs/audit.md).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from leaseq.ledger import rows
+from leaseq.ledger.session import Session
+from leaseq.model import Moment
+
+ActionName = Literal["cancel", "redrive", "erase", "free_key", "pause", "resume"]
+ACTIONS: tuple[ActionName, ...] = get_args(ActionName)
+
+# Operations that are looked at for one page of a list.
+LOOKED_AT = 5000
+
+
+class OperationOutcome(StrEnum):
+    """How an operation ended."""
+
+    # its process died, Postgres did not answer, or an error of leaseq ended it: it may have been
+    # done
+    UNCONFIRMED = "unconfirmed"
+    DONE = "done"
+    REFUSED = "refused"  # leaseq refused it, `code` says why; nothing was changed
+
+
+class Actor(Struct, frozen=True, kw_only=True):
+    """The key, or the person at a command line, behind an operation."""
+
+    name: str
+    key_id: str | None  # None: no API key
+    tenant: str | None  # None: bound to no tenant
+
+
+class OperationRecord(Struct, frozen=True, kw_only=True):
+    """One operation, as the ledger has it. `tenant` and `key_id` are those of the actor."""
+
+    operation_id: str
+    kind: str
+    action: str
+    target: str
+    tenant: str | None
+    key_id: str | None
+    actor: str
+    outcome: OperationOutcome
+    code: str | None
+    detail: bytes | None
+    began_at: Moment
+    ended_at: Moment | None
+
+
+class OperationFilter(Struct, frozen=True, kw_only=True):
+    """Which operations to list; `None` means any. `cursor` is that of the page before."""
+
+    action: str | None = None
+    target: str | None = None
+    key_id: str | None = None
+    cursor: str | None = None
+    limit: int = 50
+
+
+class OperationListing(Struct, frozen=True):
+    """A page of operations, newest first. With a `cursor` there may be more: the next page begins
+    there, also where this one is empty."""
+
+    operations: list[OperationRecord]
+    cursor: str | None
+
+
+class OperationLog:
+    """Writes and reads operations in Postgres."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def record(self, operation_id: str, *, action: str, target: str, actor: Actor) -> None:
+        """Record an operation that has not begun. It must not begin where this raises."""
+        params = {
+            "id": operation_id,
+            "action": action,
+            "target": target,
+            "tenant": actor.tenant,
+            "key_id": actor.key_id,
+            "actor": actor.name,
+        }
+        await self._session.fetch("record_operation", params, idempotent=True)
+
+    async def end(
+        self,
+        operation_id: str,
+        outcome: OperationOutcome,
+        *,
+        target: str,
+        code: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Record the outcome. `target` may be another than at the beginning: an id that was made
+        meanwhile."""
+        params = {
+            "id": operation_id,
+            "outcome": outcome,
+            "code": code,
+            "target": target,
+            "detail": None if detail is None else msgspec.json.encode(detail).decode(),
+        }
+        await self._session.fetch("end_operation", params, idempotent=True)
+
+    async def list_operations(
+        self, wanted: OperationFilter, *, tenant: str | None
+    ) -> OperationListing:
+        """One page of operations whose actor was bound to this tenant (None: any), newest first,
+        from the next `LOOKED_AT`."""
+        params = {
+            "tenant": tenant,
+            "cursor": wanted.cursor,
+            "action": wanted.action,
+            "key_id": wanted.key_id,
+            "rows": max(LOOKED_AT, wanted.limit + 1),
+            "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
+        }
+        if wanted.target is None:
+            found = await self._session.fetch("list_operations", params, idempotent=True)
+        else:
+            found = await self._session.fetch(
+                "list_operations_on", params | {"target": wanted.target}, idempotent=True
+            )
+        page = [_to_operation(row) for row in found if row.operation_id]
+        page.sort(key=lambda operation: operation.operation_id, reverse=True)
+        if len(page) > wanted.limit:
+            return OperationListing(page[: wanted.limit], page[wanted.limit - 1].operation_id)
+        return OperationListing(page, found[0].cursor)
+
+
+_to_operation = rows.reader(OperationRecord)
+
+__all__ = [
+    "ACTIONS",
+    "ActionName",
+    "Actor",
+    "OperationFilter",
+    "OperationListing",
+    "OperationLog",
+    "OperationOutcome",
+    "OperationRecord",
+]

@@ -1,0 +1,135 @@
+"""Changes by people and their programs, each recorded before it is done.
+
+The API and the command line change nothing except through an `Operator` (`Engine.as_operator`).
+Each change leaves one row in `leaseq.operations`. The row is committed before the change begins, so
+there is no change without a row. The outcome is written afterwards; where it is missing, the change
+may have been made (docs/audit.md). Submissions are not recorded there: the task is their record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from leaseq.codec import new_task_id
+from leaseq.errors import LeaseqError, ServerUnreachable
+from leaseq.failpoints import reach
+from leaseq.ledger.operation_log import ActionName, Actor, OperationLog, OperationOutcome
+from leaseq.model import QueueRecord, State, TaskSnapshot
+from leaseq.observability.telemetry import emit
+from leaseq.operations.tenant_client import TenantClient
+
+
+class Pause(Protocol):
+    """`Engine.pause`."""
+
+    def __call__(self, queue: str, *, paused: bool) -> Awaitable[QueueRecord]: ...
+
+
+class Operation(Struct):
+    """The part of a row that an operation fills in while it is done. `detail` is small, and holds
+    neither contents of tasks nor secrets."""
+
+    target: str
+    detail: dict[str, Any] | None = None
+
+
+class Operator:
+    """The changes that one actor may make."""
+
+    def __init__(
+        self, actor: Actor, *, log: OperationLog, tasks: TenantClient, pause: Pause
+    ) -> None:
+        self._actor = actor
+        self._log = log
+        self._tasks = tasks
+        self._pause = pause
+
+    async def cancel(self, task_id: str) -> State:
+        """Stop a task, as `TenantClient.cancel` does."""
+        async with self.recorded("cancel", task_id) as operation:
+            state = await self._tasks.cancel(task_id)
+            operation.detail = {"state": state}
+            return state
+
+    async def redrive(self, task_id: str) -> TaskSnapshot:
+        """Put a task back, as `TenantClient.redrive` does."""
+        async with self.recorded("redrive", task_id):
+            return await self._tasks.redrive(task_id)
+
+    async def erase(self, task_id: str) -> None:
+        """Remove the content of a task that has ended, as `TenantClient.erase` does."""
+        async with self.recorded("erase", task_id):
+            await self._tasks.erase(task_id)
+
+    async def free_key(self, task_id: str) -> None:
+        """Free the idempotency key of a task, as `TenantClient.free_key` does."""
+        async with self.recorded("free_key", task_id):
+            await self._tasks.free_key(task_id)
+
+    async def pause(self, queue: str) -> QueueRecord:
+        """Pause a queue."""
+        async with self.recorded("pause", queue):
+            return await self._pause(queue, paused=True)
+
+    async def resume(self, queue: str) -> QueueRecord:
+        """Resume a queue."""
+        async with self.recorded("resume", queue):
+            return await self._pause(queue, paused=False)
+
+    @asynccontextmanager
+    async def recorded(self, action: ActionName, target: str) -> AsyncIterator[Operation]:
+        """Record an operation, let the block do it, and record how it ended.
+
+        The row stays unconfirmed where the block is cancelled, raises `ServerUnreachable`, or
+        raises an error that is not one of leaseq's: a part of its statements may be committed.
+        """
+        operation_id, operation = new_task_id(), Operation(target)
+        await self._log.record(operation_id, action=action, target=target, actor=self._actor)
+        reach("operation.recorded")
+        try:
+            yield operation
+        except ServerUnreachable as error:
+            _tell_unconfirmed(operation_id, operation, error)
+            raise
+        except LeaseqError as error:
+            await self._end(operation_id, operation, OperationOutcome.REFUSED, error)
+            raise
+        else:
+            await self._end(operation_id, operation, OperationOutcome.DONE, None)
+
+    async def _end(
+        self,
+        operation_id: str,
+        operation: Operation,
+        outcome: OperationOutcome,
+        error: LeaseqError | None,
+    ) -> None:
+        """Write the outcome. If that fails, the caller still gets the answer to the change, which
+        is known."""
+        try:
+            reach("operation.done")
+            await self._log.end(
+                operation_id,
+                outcome,
+                target=operation.target,
+                code=None if error is None else error.code,
+                detail=operation.detail,
+            )
+        except ServerUnreachable as lost:
+            _tell_unconfirmed(operation_id, operation, lost)
+
+
+def _tell_unconfirmed(operation_id: str, operation: Operation, error: ServerUnreachable) -> None:
+    emit(
+        "operation.unconfirmed",
+        operation_id=operation_id,
+        target=operation.target,
+        error=str(error),
+    )
+
+
+__all__ = ["Operation", "Operator"]
