@@ -46,19 +46,19 @@ RELEASE := $(VENV)-release
 RELEASE_TOOLS := 'cyclonedx-bom>=7.5,<8' 'uv>=0.13,<0.14'
 LOCK := $(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help setup test test-slow test-all test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers lock build clean
+.PHONY: help setup test test-slow test-all test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers generated lock build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv and install leaseq into it, editable, with everything
 
-$(READY): pyproject.toml chaos/pyproject.toml
+$(READY): pyproject.toml api/leaseq-http/pyproject.toml chaos/pyproject.toml
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	        echo "setting up $(VENV) with $$($$python --version)"; \
 	        $$python -m venv --upgrade $(VENV); \
-	        $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]' --editable ./chaos; \
+	        $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]' --editable ./api/leaseq-http --editable ./chaos; \
 	        touch $@; \
 	        exit 0; \
 	    fi; \
@@ -111,6 +111,9 @@ fmt: $(READY) ## format, and fix what can be fixed
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
 
+generated: $(READY) ## write the files that are made from others: the blocking HTTP client
+	@$(BIN)/python api/leaseq-http/make_blocking.py
+
 # Only the pictures need what this adds.
 $(VENV)/.bench-ready: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -137,9 +140,10 @@ lock: $(RELEASE)/.ready ## pin what the image installs, with hashes (ARGS=--upgr
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	    | $(LOCK) --output-file deploy/build.lock $(ARGS) -
 
-build: $(RELEASE)/.ready ## wheel, source distribution and list of components (SBOM) in dist/
+build: $(RELEASE)/.ready ## wheels and source distributions of leaseq and leaseq-http, list of components (SBOM), in dist/
 	@rm -rf dist
 	@$(RELEASE)/bin/python -m hatchling build
+	@cd api/leaseq-http && $(CURDIR)/$(RELEASE)/bin/python -m hatchling build --directory $(CURDIR)/dist
 	@PYTHONWARNINGS=ignore::UserWarning $(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
 	    --output-reproducible --output-format JSON --output-file dist/leaseq.cdx.json deploy/requirements.lock
 

@@ -1,6 +1,6 @@
 """Dependency floors above advisories, and lock files with hashes.
 
-The files are pyproject.toml, chaos/pyproject.toml, deploy/requirements.lock, deploy/build.lock and
+The files are pyproject.toml, those of chaos and of the HTTP client, deploy/requirements.lock, deploy/build.lock and
 deploy/advisories.toml. No test needs a network. Each rule yields complaints, and the table of
 forged files shows that it does.
 """
@@ -59,10 +59,12 @@ class Project(NamedTuple):
 
 def read() -> Project:
     """The files of this repository."""
-    project, chaos = _toml("pyproject.toml"), _toml("chaos/pyproject.toml")
+    project = _toml("pyproject.toml")
     named = {"": project["project"]["dependencies"], "build": project["build-system"]["requires"]}
     named |= project["project"]["optional-dependencies"]
-    named["chaos"] = chaos["project"]["dependencies"] + chaos["build-system"]["requires"]
+    for folder in ("chaos", "api/leaseq-http"):
+        apart = _toml(f"{folder}/pyproject.toml")
+        named[folder] = apart["project"]["dependencies"] + apart["build-system"]["requires"]
     requirements = {extra: [Requirement(line) for line in lines] for extra, lines in named.items()}
     listed = _toml("deploy/advisories.toml")
     looked_for = set(listed["none_found"]) | {

@@ -20,11 +20,13 @@ PACKAGES = {
     "leaseq_api": ROOT / "api" / "leaseq_api",
     "leaseq_reaper": ROOT / "reaper" / "leaseq_reaper",
     "leaseq_chaos": ROOT / "chaos" / "leaseq_chaos",
+    "leaseq_http": ROOT / "api" / "leaseq-http" / "leaseq_http",
 }
 # The packages in the wheel of leaseq.
 DISTRIBUTED = {name: PACKAGES[name] for name in ("leaseq", "leaseq_api", "leaseq_reaper")}
 FOLDERS = [
-    *PACKAGES.values(),
+    *(folder for name, folder in PACKAGES.items() if name != "leaseq_http"),
+    ROOT / "api" / "leaseq-http",
     *(ROOT / name for name in (".ci", ".github", "bench", "deploy", "docs", "examples", "tests")),
 ]
 TEXT = {
@@ -41,6 +43,7 @@ TEXT = {
     ".json",
     ".cfg",
     ".ini",
+    ".ts",
     "",
 }
 

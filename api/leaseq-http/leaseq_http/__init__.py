@@ -1,0 +1,103 @@
+"""leaseq-http: a typed client for the HTTP API of leaseq.
+
+::
+
+    from leaseq_http import Client
+
+    with Client("https://leaseq.example", api_key="lq_...") as client:
+        task = client.submit("charge", {"order_id": 7}, idempotency_key="charge-order-7")
+        print(client.result(task.task_id, timeout=30))
+
+`AsyncClient` has the same methods for asyncio.
+"""
+
+from __future__ import annotations
+
+from leaseq_http.async_client import AsyncClient
+from leaseq_http.client import Client
+from leaseq_http.errors import (
+    Conflict,
+    Forbidden,
+    ForeignAnswer,
+    IdempotencyInFlight,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyReused,
+    LeaseqHTTPError,
+    NotFound,
+    PayloadInvalid,
+    PayloadTooLarge,
+    ProblemError,
+    QueueUnknown,
+    RequestRefused,
+    ResultInvalid,
+    ResultTimeout,
+    ServiceFault,
+    ServiceUnavailable,
+    SubmissionInvalid,
+    TaskCancelled,
+    TaskConflict,
+    TaskErased,
+    TaskFailed,
+    TaskNotFound,
+    TooManyRequests,
+    Unauthorized,
+    UnknownType,
+    Unreachable,
+)
+from leaseq_http.model import (
+    Attempt,
+    Depths,
+    PausedQueue,
+    Queue,
+    State,
+    Submitted,
+    Task,
+    TaskError,
+    TaskSummary,
+    Worker,
+)
+from leaseq_http.submission import Submission, SubmitOptions
+
+__all__ = [
+    "AsyncClient",
+    "Attempt",
+    "Client",
+    "Conflict",
+    "Depths",
+    "Forbidden",
+    "ForeignAnswer",
+    "IdempotencyInFlight",
+    "IdempotencyKeyInvalid",
+    "IdempotencyKeyReused",
+    "LeaseqHTTPError",
+    "NotFound",
+    "PausedQueue",
+    "PayloadInvalid",
+    "PayloadTooLarge",
+    "ProblemError",
+    "Queue",
+    "QueueUnknown",
+    "RequestRefused",
+    "ResultInvalid",
+    "ResultTimeout",
+    "ServiceFault",
+    "ServiceUnavailable",
+    "State",
+    "Submission",
+    "SubmissionInvalid",
+    "SubmitOptions",
+    "Submitted",
+    "Task",
+    "TaskCancelled",
+    "TaskConflict",
+    "TaskErased",
+    "TaskError",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskSummary",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnknownType",
+    "Unreachable",
+    "Worker",
+]

@@ -1,0 +1,225 @@
+"""Build the requests of every operation.
+
+Nothing is sent or received here. `OPERATIONS` is the one list of them, by the `operationId` of the
+OpenAPI document. Each function below makes the `Call` of one, which both clients send. A call that
+is not `repeatable` is repeated only after an error that shows that the service did not act on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from leaseq_http.model import (
+    AttemptList,
+    PausedQueue,
+    QueueList,
+    State,
+    Submitted,
+    Task,
+    TaskPage,
+    WorkerList,
+)
+from leaseq_http.submission import Submission
+
+T = TypeVar("T")
+JSON = {"Content-Type": "application/json"}
+
+
+class Operation(NamedTuple):
+    """One operation of the API, as the document has it."""
+
+    method: str
+    path: str
+    query: tuple[str, ...] = ()
+    repeatable: bool = True
+
+
+OPERATIONS = {
+    # With a key, which every submission of this client has.
+    "submit": Operation("POST", "/api/tasks"),
+    "show": Operation("GET", "/api/tasks/{task_id}", ("wait",)),
+    "attempts": Operation("GET", "/api/tasks/{task_id}/attempts"),
+    "list_tasks": Operation(
+        "GET", "/api/tasks", ("state", "queue", "type", "idempotency_key", "limit", "cursor")
+    ),
+    # Of a task that was cancelled before, the service answers with the task.
+    "cancel": Operation("POST", "/api/tasks/{task_id}/cancel"),
+    # A task may have failed again before the second request arrives.
+    "redrive": Operation("POST", "/api/tasks/{task_id}/redrive", repeatable=False),
+    "erase": Operation("DELETE", "/api/tasks/{task_id}"),
+    "free_key": Operation("DELETE", "/api/tasks/{task_id}/idempotency-key"),
+    "list_queues": Operation("GET", "/api/queues"),
+    "pause": Operation("POST", "/api/queues/{queue}/pause"),
+    "resume": Operation("POST", "/api/queues/{queue}/resume"),
+    "list_workers": Operation("GET", "/api/workers", ("closed", "limit")),
+}
+
+
+class Call(Struct, Generic[T], frozen=True, kw_only=True):
+    """One request, and the decoder of its answer, which gets the headers and the body."""
+
+    method: str
+    path: str  # with the query
+    repeatable: bool
+    decode: Callable[[Mapping[str, str], bytes], T]
+    headers: dict[str, str] = {}
+    body: bytes | None = None
+    # The service may hold the answer back for that long.
+    held_seconds: float = 0.0
+    idempotency_key: str | None = None
+
+
+def submit(submission: Submission) -> Call[Submitted]:
+    """Submit one task."""
+    return _call(
+        "submit",
+        _submitted,
+        headers=JSON | {"Idempotency-Key": submission.key_header},
+        body=submission.body,
+        idempotency_key=submission.idempotency_key,
+    )
+
+
+def show(task_id: str, *, wait: float = 0.0) -> Call[Task]:
+    """Read one task, when it has ended or after `wait` seconds."""
+    query = {"wait": wait} if wait > 0 else {}
+    return _call("show", _as(Task), path={"task_id": task_id}, query=query, held_seconds=wait)
+
+
+def attempts(task_id: str) -> Call[AttemptList]:
+    """Read the attempts of a task that did not succeed."""
+    return _call("attempts", _as(AttemptList), path={"task_id": task_id})
+
+
+def list_tasks(
+    *,
+    state: State | None = None,
+    queue: str | None = None,
+    type: str | None = None,  # noqa: A002
+    idempotency_key: str | None = None,
+    page_size: int = 50,
+    cursor: str | None = None,
+) -> Call[TaskPage]:
+    """Read one page of tasks."""
+    query = {
+        "state": state,
+        "queue": queue,
+        "type": type,
+        "idempotency_key": idempotency_key,
+        "limit": page_size,
+        "cursor": cursor,
+    }
+    return _call("list_tasks", _as(TaskPage), query=query)
+
+
+def cancel(task_id: str) -> Call[Task]:
+    """Cancel a task."""
+    return _call("cancel", _as(Task), path={"task_id": task_id})
+
+
+def redrive(task_id: str) -> Call[Task]:
+    """Put a task back to SCHEDULED."""
+    return _call("redrive", _as(Task), path={"task_id": task_id})
+
+
+def erase(task_id: str) -> Call[Task]:
+    """Erase the content of a task."""
+    return _call("erase", _as(Task), path={"task_id": task_id})
+
+
+def free_key(task_id: str) -> Call[Task]:
+    """Free the key of a task."""
+    return _call("free_key", _as(Task), path={"task_id": task_id})
+
+
+def list_queues() -> Call[QueueList]:
+    """Read the queues."""
+    return _call("list_queues", _as(QueueList))
+
+
+def pause(queue: str) -> Call[PausedQueue]:
+    """Pause a queue."""
+    return _call("pause", _as(PausedQueue), path={"queue": queue})
+
+
+def resume(queue: str) -> Call[PausedQueue]:
+    """Resume a queue."""
+    return _call("resume", _as(PausedQueue), path={"queue": queue})
+
+
+def list_workers(*, closed: bool = False, limit: int = 50) -> Call[WorkerList]:
+    """Read the workers."""
+    return _call("list_workers", _as(WorkerList), query={"closed": closed, "limit": limit})
+
+
+def _call(
+    name: str,
+    decode: Callable[[Mapping[str, str], bytes], T],
+    *,
+    path: Mapping[str, str] | None = None,
+    query: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Call[T]:
+    operation = OPERATIONS[name]
+    given = {each: value for each, value in (query or {}).items() if value is not None}
+    assert given.keys() <= set(operation.query), name
+    target = operation.path.format_map({k: _segment(k, v) for k, v in (path or {}).items()})
+    if given:
+        target += "?" + "&".join(f"{each}={_value(value)}" for each, value in given.items())
+    return Call(
+        method=operation.method,
+        path=target,
+        repeatable=operation.repeatable,
+        decode=decode,
+        **more,
+    )
+
+
+def _segment(name: str, text: str) -> str:
+    """One segment of a path. An empty one, or dots, would lead to another address."""
+    if text in ("", ".", ".."):
+        raise ValueError(f"{text!r} is no {name}")
+    return quote(text, safe="")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return quote(f"{value:.3f}" if isinstance(value, float) else str(value), safe="")
+
+
+@cache
+def _as(kind: type[T]) -> Callable[[Mapping[str, str], bytes], T]:
+    decoder = msgspec.json.Decoder(kind)
+    return lambda _, body: decoder.decode(body)
+
+
+def _submitted(headers: Mapping[str, str], body: bytes) -> Submitted:
+    submitted = msgspec.json.decode(body, type=Submitted)
+    replayed = headers.get("idempotent-replayed") == "true"
+    return msgspec.structs.replace(submitted, replayed=replayed)
+
+
+__all__ = [
+    "OPERATIONS",
+    "Call",
+    "Operation",
+    "attempts",
+    "cancel",
+    "erase",
+    "free_key",
+    "list_queues",
+    "list_tasks",
+    "list_workers",
+    "pause",
+    "redrive",
+    "resume",
+    "show",
+    "submit",
+]

@@ -1,0 +1,233 @@
+"""The blocking client, for code without an event loop.
+
+This file is made from `async_client.py` by `make generated`. Change that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import random
+from time import monotonic, sleep
+from typing import Any, Self, TypeVar, Unpack, overload
+
+import httpx
+
+from leaseq_http import answers, calls
+from leaseq_http.errors import LeaseqHTTPError
+from leaseq_http.model import (
+    Attempt,
+    PausedQueue,
+    Queue,
+    State,
+    Submitted,
+    Task,
+    TaskSummary,
+    Worker,
+)
+from leaseq_http.retrying import pause_before_next, unreachable
+from leaseq_http.settings import HELD_SECONDS, SHORT_PAUSE, Settings
+from leaseq_http.submission import Submission, SubmitOptions
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client for one service, which may be used by many threads at a time.
+
+    ::
+
+        with Client("https://leaseq.example", api_key="lq_...") as client:
+            task = client.submit("charge", {"order_id": 7}, idempotency_key="charge-order-7")
+            receipt = client.result(task.task_id, timeout=30, type=Receipt)
+
+    `tenant` acts for one tenant with a key that is bound to none. `timeout` limits each request, in
+    seconds. `retry_seconds` is the time for which a call is repeated while the service is away or
+    overloaded; 0 sends each once. `http` is a client of httpx to send with (a proxy, certificates of
+    your own), which is yours to close.
+
+    Every method raises `Unreachable`, `ForeignAnswer`, and the subclasses of `ProblemError`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float = 10.0,
+        retry_seconds: float = 30.0,
+        http: httpx.Client | None = None,
+    ) -> None:
+        self._settings = Settings(base_url, api_key=api_key, tenant=tenant, timeout=timeout)
+        self._retry_seconds = retry_seconds
+        self._http = httpx.Client() if http is None else http
+        self._owned = http is None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._settings.base_url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The client cannot be used any more."""
+        if self._owned:
+            self._http.close()
+
+    def submit(
+        self,
+        type: str,  # noqa: A002 (the name on the wire)
+        payload: Any,
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Submitted:
+        """Submit one task. It is committed in Postgres when this returns.
+
+        `payload` is anything that msgspec encodes to JSON. Without `idempotency_key` one is made, so
+        that lost answers are safe; with one that follows from the work, a program that submits twice
+        gets the same task twice. Raises `SubmissionInvalid` and its subclasses. After `Unreachable`
+        it is unknown whether the task exists: submit the same with `idempotency_key` of the error.
+        """
+        submission = Submission(type, payload, idempotency_key=idempotency_key, **options)
+        return self._send(calls.submit(submission))
+
+    def find(self, task_id: str) -> Task:
+        """Read one task. Raises `TaskNotFound`."""
+        return self._send(calls.show(task_id))
+
+    def wait(self, task_id: str, *, timeout: float = 30.0) -> Task:
+        """Read one task when it has ended, or as it is after `timeout` seconds. Raises
+        `TaskNotFound`."""
+        ends_at = monotonic() + timeout
+        while True:
+            begun = monotonic()
+            held = min(max(ends_at - begun, 0.0), HELD_SECONDS)
+            task = self._send(calls.show(task_id, wait=held), seconds=max(ends_at - begun, 0.0))
+            if task.ended or monotonic() >= ends_at:
+                return task
+            if monotonic() - begun < held / 2:  # a service that stops answers early
+                sleep(min(SHORT_PAUSE, max(ends_at - monotonic(), 0.0)))
+
+    @overload
+    def result(self, task_id: str, *, timeout: float = 30.0) -> Any: ...
+    @overload
+    def result(self, task_id: str, *, timeout: float = 30.0, type: type[T]) -> T: ...
+    def result(self, task_id: str, *, timeout: float = 30.0, type: Any = Any) -> Any:  # noqa: A002
+        """Wait up to `timeout` seconds for a task to succeed, and return the return value of its
+        handler, decoded as `type`.
+
+        Raises `TaskFailed`, `TaskCancelled`, `TaskErased`, `ResultTimeout` (the task continues; wait
+        again later) and `ResultInvalid`.
+        """
+        task = self.wait(task_id, timeout=timeout)
+        return answers.result_of(task, type, timeout=timeout)
+
+    def attempts(self, task_id: str) -> list[Attempt]:
+        """Read the attempts of a task that did not succeed, oldest first. Raises `TaskNotFound`."""
+        return (self._send(calls.attempts(task_id))).attempts
+
+    def list_tasks(
+        self,
+        *,
+        state: State | None = None,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002
+        idempotency_key: str | None = None,
+        page_size: int = 50,
+    ) -> Iterator[TaskSummary]:
+        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200."""
+        cursor: str | None = None
+        while True:
+            page = self._send(
+                calls.list_tasks(
+                    state=state,
+                    queue=queue,
+                    type=type,
+                    idempotency_key=idempotency_key,
+                    page_size=page_size,
+                    cursor=cursor,
+                )
+            )
+            yield from page.tasks
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
+
+    def cancel(self, task_id: str) -> Task:
+        """Cancel a task. It is CANCELLED if it waited. If it is PROCESSING, its worker was asked to
+        stop it. Raises `TaskNotFound`, and `TaskConflict` if it had ended."""
+        return self._send(calls.cancel(task_id))
+
+    def redrive(self, task_id: str) -> Task:
+        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately.
+
+        Raises `TaskNotFound` and `TaskConflict`. It is not repeated where it may have arrived: after
+        `Unreachable` look at the task.
+        """
+        return self._send(calls.redrive(task_id))
+
+    def erase(self, task_id: str) -> Task:
+        """Remove payload, result, error, progress and attempts of a task that has ended. The task
+        stays until it is pruned. Raises `TaskNotFound`, and `TaskConflict` if it has not ended."""
+        return self._send(calls.erase(task_id))
+
+    def free_key(self, task_id: str) -> Task:
+        """Free the idempotency key of a FAILED or CANCELLED task, so that the next submission with
+        it makes another task. Raises `TaskNotFound` and `TaskConflict`."""
+        return self._send(calls.free_key(task_id))
+
+    def list_queues(self) -> list[Queue]:
+        """Read the queues, with the deliveries that wait in each."""
+        return (self._send(calls.list_queues())).queues
+
+    def pause(self, queue: str) -> PausedQueue:
+        """Pause a queue: no more of its tasks start. Raises `QueueUnknown` if it is not known and
+        very many queues are paused."""
+        return self._send(calls.pause(queue))
+
+    def resume(self, queue: str) -> PausedQueue:
+        """Resume a queue."""
+        return self._send(calls.resume(queue))
+
+    def list_workers(self, *, closed: bool = False, limit: int = 50) -> list[Worker]:
+        """Read the workers, newest first; with `closed`, closed workers, too. `limit` is at most
+        200."""
+        return (self._send(calls.list_workers(closed=closed, limit=limit))).workers
+
+    def _send(self, call: calls.Call[T], *, seconds: float | None = None) -> T:
+        """Send a call until it is answered, for at most `seconds`, else `retry_seconds`."""
+        ends_at = monotonic() + (self._retry_seconds if seconds is None else seconds)
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                return self._send_once(call)
+            except LeaseqHTTPError as error:
+                left = ends_at - monotonic()
+                pause = pause_before_next(call, error, tried=tried, left=left, random=random)
+                if pause is None:
+                    error.idempotency_key = call.idempotency_key
+                    raise
+            sleep(pause)
+
+    def _send_once(self, call: calls.Call[T]) -> T:
+        settings = self._settings
+        try:
+            answer = self._http.request(
+                call.method,
+                settings.base_url + call.path,
+                headers=settings.headers | call.headers,
+                content=call.body,
+                timeout=settings.timeout_of(call),
+                follow_redirects=False,
+            )
+        except httpx.RequestError as error:
+            raise unreachable(error, url=settings.base_url) from error
+        return answers.read(call, answer.status_code, answer.headers, answer.content)
+
+
+__all__ = ["Client"]

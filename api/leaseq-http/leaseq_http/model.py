@@ -1,0 +1,236 @@
+"""Tasks, attempts, queues and workers as the service answers with them.
+
+Times are datetimes in UTC, by the clock of Postgres. Fields that end in `_seconds` are in seconds.
+JSON values of clients and handlers (payload, result, progress, error) are kept byte for byte, as
+`msgspec.Raw`: `bytes(task.payload)` are the bytes, and the methods decode them. Such a field is
+the JSON `null` where there is no value, and `UNSET` where the answer does not have the field, as
+for an erased task, and with a key without the scope `payloads`. Fields that a later version of the service adds are
+ignored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, TypeVar, overload
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+T = TypeVar("T")
+
+State = Literal["PENDING", "SCHEDULED", "PROCESSING", "SUCCESS", "FAILED", "CANCELLED"]
+Json = Raw
+
+
+class TaskError(Struct, frozen=True, kw_only=True):
+    """The reason why an attempt did not succeed."""
+
+    code: str  # stable: error, timeout, payload_invalid, crashed, expired, ...
+    message: str
+    type: str = ""  # class name of the exception
+    traceback: str = ""
+
+
+class TaskSummary(Struct, frozen=True, kw_only=True):
+    """One task in a list, without payload and result."""
+
+    task_id: str
+    tenant: str
+    type: str
+    queue: str
+    state: State
+    priority: str
+    attempt: int  # the number of the newest attempt; 0 before the first
+    retry_count: int
+    crash_count: int
+    loss_count: int
+    hand_back_count: int
+    max_attempts: int
+    timeout_seconds: float
+    idempotency_key: str | None
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    cancel_requested_at: datetime | None
+    worker_id: str | None
+    # If set: payload, result, error, progress and attempts were removed then.
+    erased_at: datetime | None
+    # If set: the idempotency key does not stand for this task since then.
+    key_freed_at: datetime | None
+    progress: Json | UnsetType = UNSET
+    error: Json | UnsetType = UNSET
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task is in SUCCESS, FAILED or CANCELLED."""
+        return self.finished_at is not None
+
+    @property
+    def failure(self) -> TaskError | None:
+        """The decoded `error`; None where there is none, or where it is not shown."""
+        return _failure(self.error)
+
+
+class Task(TaskSummary, frozen=True, kw_only=True):
+    """One task."""
+
+    result: Json | UnsetType = UNSET
+    payload: Json | UnsetType = UNSET
+
+    @overload
+    def decode_payload(self) -> Any: ...
+    @overload
+    def decode_payload(self, type: type[T]) -> T: ...
+    def decode_payload(self, type: Any = Any) -> Any:  # noqa: A002
+        """The payload as `type`. Raises `msgspec.ValidationError`, and `ValueError` where the answer
+        had none."""
+        return _decode(self.payload, type, "payload")
+
+    @overload
+    def decode_result(self) -> Any: ...
+    @overload
+    def decode_result(self, type: type[T]) -> T: ...
+    def decode_result(self, type: Any = Any) -> Any:  # noqa: A002
+        """The return value of the handler as `type`; None before SUCCESS. Raises
+        `msgspec.ValidationError`, and `ValueError` where the answer had none."""
+        return _decode(self.result, type, "result")
+
+
+class Submitted(Struct, frozen=True, kw_only=True):
+    """An accepted submission. The task is committed in Postgres."""
+
+    task_id: str
+    type: str
+    queue: str
+    state: State
+    idempotency_key: str
+    created_at: datetime
+    # The service has seen the key before: this is the task of the first submission, in its present
+    # state.
+    replayed: bool = False
+
+
+class TaskPage(Struct, frozen=True, kw_only=True):
+    """Some tasks, newest first. Only the last page has no `next_cursor`. A filtered page may have few
+    tasks or none, and still a cursor from which to continue."""
+
+    tasks: list[TaskSummary]
+    next_cursor: str | None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt that did not end in SUCCESS."""
+
+    attempt: int
+    hand_backs: (
+        int | None
+    )  # if set: that many attempts in a row, from `attempt` on, all handed back
+    outcome: str  # errored, timed_out, cancelled, released, lost
+    worker_id: str
+    started_at: datetime
+    finished_at: datetime
+    next_state: State
+    error: Json | UnsetType = UNSET
+
+    @property
+    def failure(self) -> TaskError | None:
+        """The decoded `error`; None where there is none, or where it is not shown."""
+        return _failure(self.error)
+
+
+class AttemptList(Struct, frozen=True, kw_only=True):
+    """The attempts of a task that did not succeed, oldest first."""
+
+    task_id: str
+    attempts: list[Attempt]
+    erased_at: datetime | None  # if set: the attempts before were removed then
+
+
+class Depths(Struct, frozen=True, kw_only=True):
+    """The number of deliveries in each lane of a queue. If `backlog_since` is not None, a lane is
+    full and more tasks wait in the ledger."""
+
+    waiting: int
+    high: int
+    normal: int
+    low: int
+    suspect: int
+    parked: int
+    backlog_since: datetime | None
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """One queue. `depths` is None while Redis is away."""
+
+    name: str
+    paused: bool
+    depths: Depths | None
+
+
+class QueueList(Struct, frozen=True, kw_only=True):
+    """Every known queue."""
+
+    queues: list[Queue]
+
+
+class PausedQueue(Struct, frozen=True, kw_only=True):
+    """A queue, after it was paused or resumed."""
+
+    name: str
+    paused: bool
+
+
+class Worker(Struct, frozen=True, kw_only=True):
+    """One worker."""
+
+    worker_id: str
+    host: str
+    pid: int
+    queues: list[str]
+    version: str
+    started_at: datetime
+    last_seen: datetime
+    closed_at: datetime | None
+    close_reason: str | None
+
+
+class WorkerList(Struct, frozen=True, kw_only=True):
+    """Workers, newest first."""
+
+    workers: list[Worker]
+
+
+def _failure(error: Json | UnsetType) -> TaskError | None:
+    if isinstance(error, UnsetType):
+        return None
+    return msgspec.json.decode(error, type=TaskError | None)
+
+
+def _decode(value: Json | UnsetType, kind: Any, name: str) -> Any:
+    if isinstance(value, UnsetType):
+        raise ValueError(
+            f"the answer has no {name}: a submission is answered without, an erased task has none, "
+            "and a key needs the scope `payloads`"
+        )
+    return msgspec.json.decode(value, type=kind)
+
+
+__all__ = [
+    "Attempt",
+    "AttemptList",
+    "Depths",
+    "Json",
+    "PausedQueue",
+    "Queue",
+    "QueueList",
+    "State",
+    "Submitted",
+    "Task",
+    "TaskError",
+    "TaskPage",
+    "TaskSummary",
+    "Worker",
+    "WorkerList",
+]
