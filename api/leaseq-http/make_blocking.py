@@ -26,7 +26,7 @@ REPLACED = [
     (r"\basyncio\.sleep\b", "sleep"),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
-    (r"\bfor (\w+) in page\.tasks:\n +yield \1\b", "yield from page.tasks"),
+    (r"\bfor (\w+) in page\.(\w+):\n +yield \1\b", r"yield from page.\2"),
     (r"\bAsync(Client|Iterator)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\ba(close|read|iter_bytes)\(", r"\1("),

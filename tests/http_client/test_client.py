@@ -193,6 +193,16 @@ async def test_queues_are_paused_and_resumed_and_workers_listed(
     assert len(await leaseq.list_workers(closed=True)) == 1
 
 
+async def test_operations_are_listed_page_by_page(leaseq: Either) -> None:
+    tasks = [(await leaseq.submit("charge", {})).task_id for _ in range(3)]
+    for task_id in tasks:
+        await leaseq.cancel(task_id)
+    found = await leaseq.list_operations(action="cancel", page_size=2)
+    assert [operation.target for operation in found] == tasks[::-1]
+    (one,) = await leaseq.list_operations(target=tasks[0])
+    assert (one.action, one.began_at <= one.ended_at) == ("cancel", True)
+
+
 async def test_lost_answers_cost_no_task_and_make_none_twice(
     kind: type[AsyncClient | Client], address: str, client: Stores
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from leaseq_api.problems import KINDS
 from leaseq_http import errors, model
-from leaseq_http.calls import OPERATIONS
+from leaseq_http.calls import ROUTES
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
 from leaseq_http.submission import OPTIONS
 from support.api import Api
@@ -38,6 +38,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "QueueView": model.Queue,
     "QueueList": model.QueueList,
     "PausedView": model.PausedQueue,
+    "OperationView": model.Operation,
+    "OperationPage": model.OperationPage,
     "WorkerRecord": model.Worker,
     "WorkerList": model.WorkerList,
 }
@@ -66,17 +68,17 @@ def operations(document: Document) -> Iterator[tuple[str, str, str, dict[str, An
 
 async def test_every_operation_is_covered_or_left_out_with_a_reason(api: Api) -> None:
     found = {name: (method, path) for name, method, path, _ in operations(api.document)}
-    covered = {name: (each.method, each.path) for name, each in OPERATIONS.items()}
+    covered = {name: (each.method, each.path) for name, each in ROUTES.items()}
     assert {name: found.get(name) for name in covered} == covered
     assert found.keys() - covered.keys() == LEFT_OUT.keys()
 
 
 async def test_queries_are_those_of_the_document(api: Api) -> None:
     for name, _, _, operation in operations(api.document):
-        if name in OPERATIONS:
+        if name in ROUTES:
             parameters = operation.get("parameters", [])
             query = {each["name"] for each in parameters if each["in"] == "query"}
-            assert query == set(OPERATIONS[name].query), name
+            assert query == set(ROUTES[name].query), name
 
 
 async def test_options_are_those_of_the_document(api: Api) -> None:

@@ -73,7 +73,7 @@ def test_call_is_repeated_only_where_it_is_safe(
 
 def test_only_redrive_is_not_repeatable() -> None:
     """Sent twice, each of the others does what it does when sent once."""
-    assert [name for name, each in calls.OPERATIONS.items() if not each.repeatable] == ["redrive"]
+    assert [name for name, each in calls.ROUTES.items() if not each.repeatable] == ["redrive"]
 
 
 def test_pauses_grow_to_a_bound_and_are_random() -> None:

@@ -47,6 +47,7 @@ from leaseq_http.errors import (
 from leaseq_http.model import (
     Attempt,
     Depths,
+    Operation,
     PausedQueue,
     Queue,
     State,
@@ -71,6 +72,7 @@ __all__ = [
     "IdempotencyKeyReused",
     "LeaseqHTTPError",
     "NotFound",
+    "Operation",
     "PausedQueue",
     "PayloadInvalid",
     "PayloadTooLarge",

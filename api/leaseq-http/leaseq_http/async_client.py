@@ -18,6 +18,7 @@ from leaseq_http import answers, calls
 from leaseq_http.errors import LeaseqHTTPError
 from leaseq_http.model import (
     Attempt,
+    Operation,
     PausedQueue,
     Queue,
     State,
@@ -202,6 +203,29 @@ class AsyncClient:
         """Read the workers, newest first; with `closed`, closed workers, too. `limit` is at most
         200."""
         return (await self._send(calls.list_workers(closed=closed, limit=limit))).workers
+
+    async def list_operations(
+        self,
+        *,
+        action: str | None = None,
+        target: str | None = None,
+        key_id: str | None = None,
+        page_size: int = 50,
+    ) -> AsyncIterator[Operation]:
+        """Read the changes that were made through the API and the command line, newest first, page
+        by page while you iterate. `target` is a task, a queue, a key or a tenant."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(
+                calls.list_operations(
+                    action=action, target=target, key_id=key_id, page_size=page_size, cursor=cursor
+                )
+            )
+            for operation in page.operations:
+                yield operation
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
 
     async def _send(self, call: calls.Call[T], *, seconds: float | None = None) -> T:
         """Send a call until it is answered, for at most `seconds`, else `retry_seconds`."""

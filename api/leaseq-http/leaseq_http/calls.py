@@ -1,6 +1,6 @@
-"""Build the requests of every operation.
+"""Build the requests of every route.
 
-Nothing is sent or received here. `OPERATIONS` is the one list of them, by the `operationId` of the
+Nothing is sent or received here. `ROUTES` is the one list of them, by the `operationId` of the
 OpenAPI document. Each function below makes the `Call` of one, which both clients send. A call that
 is not `repeatable` is repeated only after an error that shows that the service did not act on it.
 """
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from leaseq_http.model import (
     AttemptList,
+    OperationPage,
     PausedQueue,
     QueueList,
     State,
@@ -31,7 +32,7 @@ T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 
 
-class Operation(NamedTuple):
+class Route(NamedTuple):
     """One operation of the API, as the document has it."""
 
     method: str
@@ -40,24 +41,27 @@ class Operation(NamedTuple):
     repeatable: bool = True
 
 
-OPERATIONS = {
+ROUTES = {
     # With a key, which every submission of this client has.
-    "submit": Operation("POST", "/api/tasks"),
-    "show": Operation("GET", "/api/tasks/{task_id}", ("wait",)),
-    "attempts": Operation("GET", "/api/tasks/{task_id}/attempts"),
-    "list_tasks": Operation(
+    "submit": Route("POST", "/api/tasks"),
+    "show": Route("GET", "/api/tasks/{task_id}", ("wait",)),
+    "attempts": Route("GET", "/api/tasks/{task_id}/attempts"),
+    "list_tasks": Route(
         "GET", "/api/tasks", ("state", "queue", "type", "idempotency_key", "limit", "cursor")
     ),
     # Of a task that was cancelled before, the service answers with the task.
-    "cancel": Operation("POST", "/api/tasks/{task_id}/cancel"),
+    "cancel": Route("POST", "/api/tasks/{task_id}/cancel"),
     # A task may have failed again before the second request arrives.
-    "redrive": Operation("POST", "/api/tasks/{task_id}/redrive", repeatable=False),
-    "erase": Operation("DELETE", "/api/tasks/{task_id}"),
-    "free_key": Operation("DELETE", "/api/tasks/{task_id}/idempotency-key"),
-    "list_queues": Operation("GET", "/api/queues"),
-    "pause": Operation("POST", "/api/queues/{queue}/pause"),
-    "resume": Operation("POST", "/api/queues/{queue}/resume"),
-    "list_workers": Operation("GET", "/api/workers", ("closed", "limit")),
+    "redrive": Route("POST", "/api/tasks/{task_id}/redrive", repeatable=False),
+    "erase": Route("DELETE", "/api/tasks/{task_id}"),
+    "free_key": Route("DELETE", "/api/tasks/{task_id}/idempotency-key"),
+    "list_operations": Route(
+        "GET", "/api/operations", ("action", "target", "key_id", "limit", "cursor")
+    ),
+    "list_queues": Route("GET", "/api/queues"),
+    "pause": Route("POST", "/api/queues/{queue}/pause"),
+    "resume": Route("POST", "/api/queues/{queue}/resume"),
+    "list_workers": Route("GET", "/api/workers", ("closed", "limit")),
 }
 
 
@@ -138,6 +142,25 @@ def free_key(task_id: str) -> Call[Task]:
     return _call("free_key", _as(Task), path={"task_id": task_id})
 
 
+def list_operations(
+    *,
+    action: str | None = None,
+    target: str | None = None,
+    key_id: str | None = None,
+    page_size: int = 50,
+    cursor: str | None = None,
+) -> Call[OperationPage]:
+    """Read one page of the changes that were made."""
+    query = {
+        "action": action,
+        "target": target,
+        "key_id": key_id,
+        "limit": page_size,
+        "cursor": cursor,
+    }
+    return _call("list_operations", _as(OperationPage), query=query)
+
+
 def list_queues() -> Call[QueueList]:
     """Read the queues."""
     return _call("list_queues", _as(QueueList))
@@ -166,16 +189,16 @@ def _call(
     query: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Call[T]:
-    operation = OPERATIONS[name]
+    route = ROUTES[name]
     given = {each: value for each, value in (query or {}).items() if value is not None}
-    assert given.keys() <= set(operation.query), name
-    target = operation.path.format_map({k: _segment(k, v) for k, v in (path or {}).items()})
+    assert given.keys() <= set(route.query), name
+    target = route.path.format_map({k: _segment(k, v) for k, v in (path or {}).items()})
     if given:
         target += "?" + "&".join(f"{each}={_value(value)}" for each, value in given.items())
     return Call(
-        method=operation.method,
+        method=route.method,
         path=target,
-        repeatable=operation.repeatable,
+        repeatable=route.repeatable,
         decode=decode,
         **more,
     )
@@ -207,13 +230,14 @@ def _submitted(headers: Mapping[str, str], body: bytes) -> Submitted:
 
 
 __all__ = [
-    "OPERATIONS",
+    "ROUTES",
     "Call",
-    "Operation",
+    "Route",
     "attempts",
     "cancel",
     "erase",
     "free_key",
+    "list_operations",
     "list_queues",
     "list_tasks",
     "list_workers",

@@ -182,6 +182,30 @@ class PausedQueue(Struct, frozen=True, kw_only=True):
     paused: bool
 
 
+class Operation(Struct, frozen=True, kw_only=True):
+    """One change that was made through the API or the command line."""
+
+    operation_id: str
+    kind: str  # single: one change of one thing
+    action: str
+    target: str  # the task, the queue, the key or the tenant
+    tenant: str | None  # that the actor was bound to
+    key_id: str | None
+    actor: str  # the name of the key, or the command line and its user
+    outcome: str  # unconfirmed: it is not known whether the change was made
+    code: str | None  # why it was refused
+    detail: Json
+    began_at: datetime
+    ended_at: datetime | None
+
+
+class OperationPage(Struct, frozen=True, kw_only=True):
+    """Some changes, newest first. Only the last page has no `next_cursor`."""
+
+    operations: list[Operation]
+    next_cursor: str | None
+
+
 class Worker(Struct, frozen=True, kw_only=True):
     """One worker."""
 
@@ -222,6 +246,8 @@ __all__ = [
     "AttemptList",
     "Depths",
     "Json",
+    "Operation",
+    "OperationPage",
     "PausedQueue",
     "Queue",
     "QueueList",
