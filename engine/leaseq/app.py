@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
@@ -63,6 +64,7 @@ class Leaseq:
         queue: str = DEFAULT_QUEUE,
         max_attempts: int | None = None,
         timeout: float | None = None,
+        retention: float | timedelta | None = None,
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -72,13 +74,15 @@ class Leaseq:
         queue: str = DEFAULT_QUEUE,
         max_attempts: int | None = None,
         timeout: float | None = None,
+        retention: float | timedelta | None = None,
     ) -> Any:
         """Make a function the handler of a task type: `@app.task` or `@app.task(queue=...,
         max_attempts=..., timeout=...)`.
 
         The function may be `async def` or plain `def` (then it runs in a thread). A parameter
         annotated `Context` gets the context; the others are the fields of the payload. `timeout` is
-        in seconds, for one attempt.
+        in seconds, for one attempt. `retention` is the time for which an ended task is kept, in seconds
+        or as a timedelta; by default that of the configuration.
 
         Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result
         can also be called: `await charge(order_id=1)` runs the function directly and records
@@ -87,7 +91,12 @@ class Leaseq:
 
         def register(function: Callable[..., Any]) -> TypedTask[..., Any]:
             handler = describe(
-                function, name=name, queue=queue, max_attempts=max_attempts, timeout_seconds=timeout
+                function,
+                name=name,
+                queue=queue,
+                max_attempts=max_attempts,
+                timeout_seconds=timeout,
+                retention=retention,
             )
             self.registry.add(handler)
             return AsyncTask(self, handler) if handler.is_async else BlockingTask(self, handler)

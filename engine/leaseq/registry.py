@@ -11,6 +11,7 @@ import builtins
 import inspect
 import typing
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.shapes import shape_of, stamp_of
 
 DEFAULT_QUEUE = "default"
+LONGEST_RETENTION_SECONDS = 10 * YEAR_SECONDS
 
 
 class Handler(Struct, frozen=True, kw_only=True):
@@ -44,6 +46,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     returns: Any
     max_attempts: int | None = None
     timeout_seconds: float | None = None
+    retention_seconds: float | None = None
 
     @property
     def defaults(self) -> TypeDefaults:
@@ -119,9 +122,11 @@ def describe(
     queue: str = DEFAULT_QUEUE,
     max_attempts: int | None = None,
     timeout_seconds: float | None = None,
+    retention: float | timedelta | None = None,
 ) -> Handler:
     """Read a function's signature. Raises `TypeError` for a value that is not a function, and for a
-    function that no JSON object can call; `ValueError` for limits and names."""
+    function that no JSON object can call; `ValueError` for limits and names. `retention` is in
+    seconds."""
     if not hasattr(function, "__name__"):  # functools.partial, an object with __call__
         raise TypeError(
             f"a handler must be a function, not {type(function).__name__}: call it from a `def` or `async def` whose annotated "
@@ -131,22 +136,9 @@ def describe(
     timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
     defaults = TypeDefaults(queue=queue, max_attempts=max_attempts, timeout_seconds=timeout_seconds)
     _check(name, defaults)
+    retention_seconds = _retention_seconds(name, retention)
     hints = typing.get_type_hints(function, include_extras=True)
-    context_parameter = None
-    fields: list[Any] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-            parameter.POSITIONAL_ONLY,
-        ):
-            raise TypeError(
-                f"handler {name}: parameter {parameter.name!r} cannot be a field of a JSON object"
-            )
-        if hints.get(parameter.name) is Context:
-            context_parameter = parameter.name
-        else:
-            fields.append(_field(name, parameter, hints))
+    context_parameter, fields = _read_parameters(name, function, hints)
     arguments = msgspec.defstruct(
         name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True
     )
@@ -173,7 +165,41 @@ def describe(
         returns=hints.get("return", Any),
         max_attempts=max_attempts,
         timeout_seconds=timeout_seconds,
+        retention_seconds=retention_seconds,
     )
+
+
+def _read_parameters(
+    name: str, function: Callable[..., Any], hints: dict[str, Any]
+) -> tuple[str | None, list[Any]]:
+    """The parameter that gets the context, and the fields of the payload."""
+    context_parameter = None
+    fields: list[Any] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+            parameter.POSITIONAL_ONLY,
+        ):
+            raise TypeError(
+                f"handler {name}: parameter {parameter.name!r} cannot be a field of a JSON object"
+            )
+        if hints.get(parameter.name) is Context:
+            context_parameter = parameter.name
+        else:
+            fields.append(_field(name, parameter, hints))
+    return context_parameter, fields
+
+
+def _retention_seconds(name: str, retention: float | timedelta | None) -> float | None:
+    if retention is None:
+        return None
+    seconds = retention.total_seconds() if isinstance(retention, timedelta) else float(retention)
+    if not 1 <= seconds <= LONGEST_RETENTION_SECONDS:
+        raise ValueError(
+            f"handler {name}: the retention must be between one second and ten years, not {seconds} s"
+        )
+    return seconds
 
 
 def _check(name: str, defaults: TypeDefaults) -> None:

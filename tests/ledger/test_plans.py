@@ -139,7 +139,8 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "reschedule_tasks": ({"ids": IDS}, {"tasks_pkey"}),
     "prune_tasks": (
-        {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100},
+        {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100}
+        | {"retentions": '{"add": 30.0}'},
         {"tasks_pkey", "idempotency_keys_pkey"},
     ),
     "prune_keys": (

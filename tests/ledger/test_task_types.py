@@ -40,6 +40,7 @@ async def test_types_come_back_as_they_were_registered(type_ledger: TypeLedger) 
         {"max_attempts": None},
         {"timeout_seconds": 0.5},
         {"timeout_seconds": None},
+        {"retention_seconds": 60.0},
     ],
     ids=str,
 )
@@ -164,3 +165,22 @@ async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(
     # PLAIN, which a worker runs, is the newest of its type: both older ones are gone, and so is no
     # other type.
     assert await cursor.fetchall() == [("billing",), ("sums",)]
+
+
+async def test_the_newest_version_of_a_type_says_how_long_its_tasks_are_kept(
+    type_ledger: TypeLedger, worker_ledger: WorkerLedger
+) -> None:
+    old, new = replace(LIMITED, retention_seconds=60.0), replace(LIMITED, retention_seconds=90.0)
+    assert len({version.version for version in (LIMITED, old, new)}) == 3
+    for number, version in enumerate((old, new)):
+        await worker_ledger.open_worker(
+            f"w{number}", host="h", pid=1, queues=["default"], version="1"
+        )
+        await type_ledger.register_types([version, PLAIN], worker_id=f"w{number}")
+    assert await type_ledger.find_retentions() == {"charge": 90.0}
+    await worker_ledger.close_worker("w1", reason="rolled back")
+    assert await type_ledger.find_retentions() == {"charge": 60.0}
+
+
+def test_a_type_without_a_retention_has_the_version_that_it_had_before() -> None:
+    assert LIMITED.version == "bd3b5c539eca"

@@ -9,6 +9,7 @@ import pytest
 
 from leaseq.ledger.maintenance import PrunedKeys
 from leaseq.ledger.operation_log import Actor, OperationFilter
+from leaseq.ledger.task_types import TaskType
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
 from leaseq_reaper.duties import prune
@@ -143,6 +144,57 @@ async def test_keys_that_expired_at_one_moment_go_in_one_pass(
     await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "idempotency_keys") == 0
     assert asked == [True, False, False, False]
+
+
+async def keep(stage: Stage, name: str, seconds: float) -> None:
+    """Register a type that has a retention."""
+    await stage.stores.task_types.register_types(
+        [TaskType(name, "default", b"null", retention_seconds=seconds)]
+    )
+
+
+async def test_a_type_keeps_its_tasks_for_its_own_retention(stage: Stage) -> None:
+    """Both shorter and longer than that of the configuration, which is three days."""
+    await keep(stage, "brief", 3600.0)
+    await keep(stage, "filed", 30 * 86_400.0)
+    ids = await finished(stage, 3)
+    recent = first_recent_id(7200)
+    await stage.plain.execute(
+        "update leaseq.tasks set type = 'filed' where id = any(%s)", [ids[:1]]
+    )
+    brief = await stage.submit(2, push=False)
+    await stage.stores.tasks.cancel(brief, tenant="default")
+    await stage.plain.execute(
+        "update leaseq.tasks set id = %s, type = 'brief', finished_at = now() - interval '2 hours' where id = %s",
+        [recent, brief[0]],
+    )
+    await stage.plain.execute("update leaseq.tasks set type = 'brief' where id = %s", [brief[1]])
+
+    await Prune(stage.engine.stores, stage.engine.config).run_once()
+
+    cursor = await stage.plain.execute("select id::text from leaseq.tasks order by id")
+    assert [row[0] for row in await cursor.fetchall()] == [ids[0], brief[1]]
+
+
+async def test_after_a_scan_of_many_tasks_that_stay_the_next_one_waits(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "BATCH", 2)
+    monkeypatch.setattr(prune, "STAYING_PER_SECOND", 0.01)
+    await keep(stage, "add", 30 * 86_400.0)
+    (stays, *_) = await finished(stage, 4)
+    now = 0.0
+    duty = Prune(stage.engine.stores, stage.engine.config, clock=lambda: now)
+    await duty.run_once()
+    assert await rows(stage, "tasks") == 4
+    await stage.plain.execute("update leaseq.tasks set type = 'sub' where id = %s", [stays])
+
+    now = 399.0  # four tasks, a hundred seconds each
+    await duty.run_once()
+    assert await rows(stage, "tasks") == 4
+    now = 400.0
+    await duty.run_once()
+    assert await rows(stage, "tasks") == 3
 
 
 async def test_nothing_to_prune_is_no_news(stage: Stage) -> None:

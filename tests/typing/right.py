@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, assert_type
 
 from msgspec import Struct
@@ -36,7 +37,7 @@ async def ping(name: str) -> str:
     return name
 
 
-@app.task(queue="reports", max_attempts=3, timeout=30)
+@app.task(queue="reports", max_attempts=3, timeout=30, retention=timedelta(days=1))
 def report(ctx: Context, month: str) -> list[int]:
     """Plain, with a context and options."""
     with ctx.transaction() as tx:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from leaseq import Leaseq
 from leaseq.errors import PayloadInvalid
 from leaseq.model import TypeDefaults
 from leaseq.registry import describe
+from leaseq.worker.expedite import task_types
 
 
 def work(n: int) -> None:
@@ -97,3 +99,17 @@ def test_a_payload_with_a_number_that_json_does_not_have_is_refused_where_it_is_
 
     with pytest.raises(PayloadInvalid, match="the payload of take cannot be stored: JSON has no"):
         describe(take).encode((), {"values": [1.0, number]})
+
+
+@pytest.mark.parametrize("given", [90, 90.0, timedelta(seconds=90)])
+def test_the_retention_of_a_handler_is_registered(given: float | timedelta) -> None:
+    app = Leaseq()
+    app.task(retention=given)(work)
+    (registered,) = task_types(app.registry)
+    assert registered.retention_seconds == 90.0
+
+
+@pytest.mark.parametrize("given", [0, -1, float("nan"), float("inf"), timedelta(days=4000)])
+def test_retentions_that_no_task_may_have(given: float | timedelta) -> None:
+    with pytest.raises(ValueError, match="handler work: the retention must be between"):
+        Leaseq().task(retention=given)(work)

@@ -114,11 +114,23 @@ class Maintenance:
         return chunk
 
     async def prune_tasks(
-        self, *, after: str, before: str, retention_seconds: float, limit: int
+        self,
+        *,
+        after: str,
+        before: str,
+        retention_seconds: float,
+        retentions: Mapping[str, float] = {},
+        limit: int,
     ) -> Pruned:
         """Delete what has finished longer ago than that, of the next `limit` tasks after one id and
-        below another."""
-        params = {"after": after, "before": before, "retention": retention_seconds, "limit": limit}
+        below another. `retentions`: seconds of types that have their own."""
+        params = {
+            "after": after,
+            "before": before,
+            "retention": retention_seconds,
+            "retentions": encode(retentions).decode(),
+            "limit": limit,
+        }
         ((last_id, count),) = await self._session.fetch("prune_tasks", params)
         return Pruned(last_id, count)
 

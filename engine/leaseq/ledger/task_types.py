@@ -26,6 +26,7 @@ class TaskType(msgspec.Struct, frozen=True):
     max_attempts: int | None = None
     timeout_seconds: float | None = None
     payload_schema: bytes | None = None
+    retention_seconds: float | None = None  # of its ended tasks
 
     @property
     def version(self) -> str:
@@ -36,6 +37,9 @@ class TaskType(msgspec.Struct, frozen=True):
             self.max_attempts,
             self.timeout_seconds,
         ]
+        # Left out while there is none, so that a handler without it has the version that it had before.
+        if self.retention_seconds is not None:
+            content.append(f"retention {self.retention_seconds}")
         return sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
     @property
@@ -68,6 +72,7 @@ class TypeLedger:
             "schemas": [(t.payload_schema or b"{}").decode() for t in types],
             "max_attempts": [t.max_attempts for t in types],
             "timeouts": [t.timeout_seconds for t in types],
+            "retentions": [t.retention_seconds for t in types],
         }
         await self._session.fetch("register_types", params, idempotent=True)
 
@@ -83,6 +88,16 @@ class TypeLedger:
         """The versions of every registered task type that count, the newest of a type first."""
         found = await self._session.fetch("list_types", idempotent=True)
         return [_to_type(row) for row in found]
+
+    async def find_retentions(self) -> dict[str, float]:
+        """How long the ended tasks of a type are kept, in seconds, where its newest version says
+        so."""
+        newest = {source.type: source for source in reversed(await self.list_types())}
+        return {
+            name: source.retention_seconds
+            for name, source in newest.items()
+            if source.retention_seconds is not None
+        }
 
     async def expedite(self, types: Sequence[str], queues: Sequence[str], *, limit: int) -> int:
         """Make tasks of these queues due, at most `limit`, that wait for a worker with one of these

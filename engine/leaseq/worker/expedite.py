@@ -61,7 +61,15 @@ class Expediter:
 def task_types(registry: Registry) -> list[TaskType]:
     """The types that an app can run, as workers register them."""
     return [
-        TaskType(h.type, h.queue, h.shape, h.max_attempts, h.timeout_seconds, h.schema())
+        TaskType(
+            h.type,
+            h.queue,
+            h.shape,
+            h.max_attempts,
+            h.timeout_seconds,
+            h.schema(),
+            h.retention_seconds,
+        )
         for h in registry.handlers.values()
     ]
 

@@ -1,5 +1,6 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and
--- are past retention, with their attempts. The keys stay and remember the final state. A task is
+-- are past retention, with their attempts. The parameter `retentions` has the retention of types
+-- that have their own, in one object; all others have `retention` (seconds). The keys stay and remember the final state. A task is
 -- left for the next scan if another transaction has locked its row or that of its key, so that one
 -- of them holds up no other. The statement follows the primary key: an id is never younger than its
 -- finishing. One row always, never zero rows: the last id that was looked at (null: there is none),
@@ -18,7 +19,7 @@ with scanned as materialized (
     from leaseq.tasks as t, last
     where t.id > %(after)s::uuid and t.id <= last.id
         and t.state in ('SUCCESS', 'FAILED', 'CANCELLED')
-        and t.finished_at < now() - make_interval(secs => %(retention)s)
+        and t.finished_at < now() - make_interval(secs => coalesce((%(retentions)s::jsonb ->> t.type)::float8, %(retention)s))
     for update of t skip locked
 ), old as materialized (
     -- Row by row, because old statistics would have Postgres read all keys. Without a limit Postgres would join them.
