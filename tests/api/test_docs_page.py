@@ -62,6 +62,8 @@ async def test_the_page_shows_every_operation_and_sends_a_request_with_the_enter
         await tab.click(".auth-btn-wrapper .btn-done")
 
         await tab.click("[id$='-submit'] .opblock-summary-control")
+        # Without a body the page sends nothing.
+        await tab.until("document.querySelector('.body-param__text')?.value")
         await tab.click("[id$='-submit'] button.execute")
         status = "[id$='-submit'] .live-responses-table .response .response-col_status"
         await tab.until(f'document.querySelector("{status}")')

@@ -39,6 +39,7 @@ class Tab:
         self.errors: list[str] = []
         self._sending = sending
         self._session: str | None = None
+        self._loaded = asyncio.Event()
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
     async def open(self) -> None:
@@ -64,8 +65,11 @@ class Tab:
             return await answer
 
     async def visit(self, url: str) -> None:
-        """Go to an address."""
+        """Go to an address. A script that runs earlier could run in the page before."""
+        self._loaded.clear()
         await self.call("Page.navigate", url=url)
+        async with asyncio.timeout(PATIENCE):
+            await self._loaded.wait()
 
     async def run(self, script: str) -> Any:
         """The value of an expression, awaited if it is a promise."""
@@ -101,9 +105,12 @@ class Tab:
         """Note a message of the browser."""
         params = message.get("params", {})
         match message.get("method"):
+            case None if "error" in message:
+                self._answers[message["id"]].set_exception(AssertionError(message["error"]))
             case None:
-                assert "error" not in message, message
                 self._answers[message["id"]].set_result(message["result"])
+            case "Page.loadEventFired":
+                self._loaded.set()
             case "Network.requestWillBeSent":
                 self.requests.append(params["request"])
             case "Log.entryAdded" if params["entry"]["level"] == "error":
