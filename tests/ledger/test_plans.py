@@ -234,6 +234,16 @@ def test_rows_are_locked_in_the_order_in_which_they_were_sent(
             assert "Index Cond" in node, "each task is found by its id"
 
 
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_a_promotion_deletes_its_rows_in_one_scan(full: psycopg.Connection, mode: str) -> None:
+    """A nested loop would ask for the size of the table once for each row."""
+    nodes = _nodes(_explain(full, "promote_tasks", HOT["promote_tasks"][0], mode))
+    (deletion,) = [node for node in nodes if node.get("Operation") == "Delete"]
+    kinds = [child["Node Type"] for child in deletion["Plans"]]
+    assert "Tid Scan" in kinds
+    assert "Nested Loop" not in kinds
+
+
 LONE: dict[str, dict[str, Any]] = {
     # Of a queue that is not known, since an id can be inserted only once.
     "submit_plain": rows.plain_submissions([submission(queue="unknown")]) or {},

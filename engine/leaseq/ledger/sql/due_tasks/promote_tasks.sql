@@ -11,7 +11,8 @@
 -- meanwhile writes its own `run_at` into the row, and the task waits for that. The locked rows are
 -- updated and deleted by their physical place, which no other transaction can change, instead of by
 -- a second look into each index. A version that is newer than the snapshot cannot be reached in
--- this way: such a task keeps its row in `scheduled`, for the next pass. One row for each lane: the
+-- this way: such a task keeps its row in `scheduled`, for the next pass. The deletion takes its rows
+-- as one array: a join would ask for the size of the table once for each row. One row for each lane: the
 -- queue and priority in `scheduled` that its tasks came from, and their ids as one text with commas.
 -- A row for each task would cost the reaper more than the transition costs Postgres. The condition
 -- on the time is that of `listed`, which is equal: by the column of `scheduled`, Postgres would read
@@ -36,12 +37,11 @@ with listed as materialized (
         t.queue, t.priority, t.crash_count + t.loss_count >= %(suspect)s as is_suspect, t.id, held.scheduled_place
 ), gone as (
     delete from leaseq.scheduled as s
-    using (
+    where s.ctid = any(array(
         select scheduled_place from promoted
         union all
         select scheduled_place from held where state <> 'SCHEDULED'
-    ) as done
-    where s.ctid = done.scheduled_place
+    ))
 ), by_lane as materialized (
     select place_queue, place_priority, queue, priority, is_suspect, string_agg(id::text, ',') as ids
     from promoted
