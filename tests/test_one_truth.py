@@ -11,6 +11,7 @@ import re
 from typing import get_args
 
 from leaseq import errors
+from leaseq.api_keys import KEY_ID
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.errors import LeaseqError
 from leaseq.ledger.schema import MIGRATIONS
@@ -51,7 +52,7 @@ def test_the_ledger_knows_the_priorities() -> None:
 
 
 def test_the_ledger_and_the_door_refuse_the_same_names() -> None:
-    assert set(re.findall(r"~ '\^([^']*)\$'", SCHEMA)) == {NAME.pattern}
+    assert set(re.findall(r"~ '\^([^']*)\$'", SCHEMA)) == {NAME.pattern, KEY_ID.pattern}
 
 
 def test_the_wire_has_the_same_names() -> None:

@@ -1,7 +1,7 @@
-"""Decide whether the API may listen on its address.
+"""The address that the API listens on, and whether it asks for API keys.
 
-An address that other machines can reach needs the consent of the operator, because this service
-requires no API key.
+On the loopback it runs open, unless a proxy in front of it lets other machines in. On an address
+that other machines can reach it asks for keys, unless the operator turned that off.
 """
 
 from __future__ import annotations
@@ -15,17 +15,26 @@ from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
 
 
-def check_address(config: Config, *, insecure: bool) -> int:
+def keys_required(config: Config) -> bool:
+    """Whether requests need an API key."""
+    if config.api_auth == "auto":
+        return not _is_loopback(config.api_host)
+    return config.api_auth == "keys"
+
+
+def no_key_exists(config: Config) -> ConfigInvalid:
+    """The error of an API that asks for keys, where none can be used."""
+    return ConfigInvalid(
+        f"this API asks for API keys (LEASEQ_API_HOST={config.api_host}, LEASEQ_API_AUTH={config.api_auth}), and there is "
+        "none: create one with `leaseq keys create NAME --scopes ...`, or serve without with --insecure"
+    )
+
+
+def check_address(config: Config) -> int:
     """The port to listen on: the one of the configuration, or a free one if that is 0.
 
-    Raises `ConfigInvalid` for an address that other machines can reach (without `insecure`), and
-    for a port in use.
+    Raises `ConfigInvalid` for an address that cannot be used, such as a port in use.
     """
-    if not insecure and not _is_loopback(config.api_host):
-        raise ConfigInvalid(
-            f"LEASEQ_API_HOST={config.api_host} can be reached by other machines, and this service requires no API key: "
-            "serve on 127.0.0.1, or allow it with --insecure"
-        )
     with socket.socket(_family(config)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _bind(probe, config)
@@ -70,4 +79,4 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-__all__ = ["cannot_listen", "check_address", "hold_port"]
+__all__ = ["cannot_listen", "check_address", "hold_port", "keys_required", "no_key_exists"]

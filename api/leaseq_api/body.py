@@ -27,14 +27,21 @@ _FIELD = re.compile(
 )
 
 
-def decode_json(raw: bytes, headers: Mapping[bytes, bytes], decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode a body. Raises `Refused`. The HTTP server limits its size."""
+def decode_json(
+    raw: bytes,
+    headers: Mapping[bytes, bytes],
+    decoder: msgspec.json.Decoder[T],
+    *,
+    misfit: str = "submission_invalid",
+) -> T:
+    """Decode a body. Raises `Refused`; `misfit` is the code for JSON that does not fit. The HTTP
+    server limits its size."""
     if headers.get(b"content-type") != JSON or b"content-encoding" in headers:
         _check_media_type(headers)
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _misfit(str(error)) from None
+        raise _misfit(misfit, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("json_invalid", f"the body is not valid JSON: {error}") from None
     except RecursionError:
@@ -51,15 +58,15 @@ def _check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise Refused("media_type_unsupported", "the body must not be compressed")
 
 
-def _misfit(message: str) -> Refused:
+def _misfit(code: str, message: str) -> Refused:
     """The problem for JSON that does not fit, with a pointer to the place if it is known."""
     if place := _PLACE.match(message):
         steps = re.sub(r"\[(\d+)\]", r".\1", place["path"]).split(".")
-        return Refused("submission_invalid", place["what"], pointer="/".join(steps))
+        return Refused(code, place["what"], pointer="/".join(steps))
     if field := _FIELD.match(message):
         name = field["name"].replace("~", "~0").replace("/", "~1")
-        return Refused("submission_invalid", message, pointer=f"/{name[:200]}")
-    return Refused("submission_invalid", message, pointer="")
+        return Refused(code, message, pointer=f"/{name[:200]}")
+    return Refused(code, message, pointer="")
 
 
 __all__ = ["JSON", "decode_json"]

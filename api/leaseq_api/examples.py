@@ -16,6 +16,7 @@ import msgspec.structs
 from msgspec import Raw, Struct
 
 from leaseq.model import Outcome, State, TaskError, WorkerRecord
+from leaseq_api.access_examples import ACCESS_EXAMPLES, KEY_ID
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, page_of
 from leaseq_api.schemas import (
@@ -234,7 +235,8 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10}
+EXAMPLES |= ACCESS_EXAMPLES
+PARAMETERS: Tree = {"task_id": TASK_ID, "key_id": KEY_ID, "queue": "billing", "wait": 10}
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 

@@ -18,26 +18,15 @@ from litestar import Litestar, Request
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
+from msgspec import Struct
 
+from leaseq.api_keys import IssuedKey
+from leaseq_api import schemas
 from leaseq_api.examples import add_examples
 from leaseq_api.idempotency import HEADER
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
-from leaseq_api.schemas import (
-    AttemptList,
-    ListQuery,
-    Live,
-    OperationPage,
-    OperationQuery,
-    PausedView,
-    QueueList,
-    Ready,
-    RememberedTask,
-    SubmitBody,
-    TaskPage,
-    TaskView,
-    WorkerList,
-)
+from leaseq_api.schemas import FreshTaskView, ListQuery, OperationQuery
 
 Tree = dict[str, Any]
 
@@ -46,20 +35,15 @@ _DESCRIPTION = (
     "Errors are `application/problem+json`; look at `code`. Later versions may add codes, members and optional fields."
 )
 _REF = "#/components/schemas/{name}"
-_WIRE = [
-    SubmitBody,
-    TaskView,
-    RememberedTask,
-    TaskPage,
-    AttemptList,
-    QueueList,
-    PausedView,
-    WorkerList,
-    OperationPage,
-    Live,
-    Ready,
-    Problem,
+# Every struct of schemas.py but those that are another one's variant, or no JSON on the wire.
+_WIRE: list[Any] = [
+    kind
+    for name in schemas.__all__
+    if isinstance(kind := getattr(schemas, name), type)
+    and issubclass(kind, Struct)
+    and kind not in (FreshTaskView, ListQuery, OperationQuery)
 ]
+_WIRE += [IssuedKey, Problem]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
@@ -93,6 +77,7 @@ KEY_SCHEMA: Tree = {
 _TAGS: list[Tree] = [
     {"name": "tasks", "description": "Submit tasks, follow them and act on them"},
     {"name": "operate", "description": "Queues and workers"},
+    {"name": "access", "description": "API keys and tenants"},
     {"name": "health", "description": "For probes"},
     {"name": "http", "description": "HEAD and OPTIONS, which every address has"},
 ]
@@ -100,7 +85,8 @@ _KEYS: Tree = {
     "key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, `lq_...`. A service that runs open needs none.",
+        "description": "An API key, `lq_...`. A service that runs open needs none. With a key that is bound to "
+        "no tenant, the header Leaseq-Tenant binds one request to a tenant.",
     }
 }
 
@@ -113,7 +99,10 @@ def any_codes(*codes: str) -> tuple[str, ...]:
 def api_codes(*codes: str) -> tuple[str, ...]:
     """The same, with those of any address under /api."""
     stores = ("server_unreachable", "dispatch_foreign", "schema_mismatch")
-    keys = ("scope_missing", "tenant_forbidden", "tenant_unknown")
+    keys = (
+        *("key_missing", "key_invalid", "key_expired", "key_revoked", "too_many_attempts"),
+        *("scope_missing", "tenant_forbidden", "tenant_unknown"),
+    )
     return any_codes(*codes, "parameter_invalid", "host_unknown", *keys, *stores)
 
 
@@ -174,6 +163,7 @@ def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
                 scope = handler.opt.get("scope")
                 for method in handler.http_methods - {"HEAD", "OPTIONS"}:
                     _complete(item[method.lower()], codes, key_required=key_required)
+                    _add_body(item[method.lower()], handler.opt.get("body"))
                     item[method.lower()]["security"] = _security(scope)
         if "get" in item:
             item["head"] = _head(item["get"])
@@ -225,6 +215,13 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
 def _security(scope: str | None) -> list[Tree]:
     """The key that an operation needs, with the scope; none where the service runs open."""
     return [] if scope is None else [{"key": [scope]}, {}]
+
+
+def _add_body(operation: Tree, body: type[Struct] | None) -> None:
+    """Add the body that a route reads itself."""
+    if body is not None:
+        content = {"application/json": {"schema": _ref(body.__name__)}}
+        operation["requestBody"] = {"required": True, "content": content}
 
 
 def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> None:

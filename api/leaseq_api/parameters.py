@@ -14,8 +14,9 @@ from litestar import Request
 from litestar.params import PathParameter, QueryParameter
 from msgspec import UNSET
 
+from leaseq.api_keys import KEY_ID
 from leaseq.codec import is_task_id
-from leaseq.errors import TaskNotFound
+from leaseq.errors import ApiKeyNotFound, TaskNotFound
 from leaseq.ledger.task_lists import TaskFilter
 from leaseq.model import NAME, State
 from leaseq.operations.submission import KEY_MAX_LENGTH
@@ -48,6 +49,13 @@ Limit = Annotated[
         description="How many to list", schema_extra={"minimum": 1, "maximum": MAX_PAGE}
     ),
 ]
+KeyId = Annotated[
+    str,
+    PathParameter(
+        description="The public id of an API key", schema_extra={"pattern": "^[a-z0-9]{12}$"}
+    ),
+]
+Ended = Annotated[bool, QueryParameter(description="Include revoked and expired keys")]
 Closed = Annotated[bool, QueryParameter(description="Include closed workers")]
 
 
@@ -57,6 +65,13 @@ def check_task_id(text: str) -> str:
     if not is_task_id(task_id):
         raise TaskNotFound("this is not a task id: ids are UUIDs")
     return task_id
+
+
+def check_key_id(text: str) -> str:
+    """The id of an API key from the path. Raises `ApiKeyNotFound`."""
+    if not KEY_ID.fullmatch(text):
+        raise ApiKeyNotFound("this is not the id of a key: an id has 12 characters of a-z 0-9")
+    return text
 
 
 def check_queue_name(text: str) -> str:
@@ -136,10 +151,13 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
 
 __all__ = [
     "Closed",
+    "Ended",
+    "KeyId",
     "Limit",
     "QueueName",
     "TaskId",
     "WaitSeconds",
+    "check_key_id",
     "check_limit",
     "check_query",
     "check_queue_name",

@@ -17,6 +17,11 @@ class Kind(Struct, frozen=True):
     title: str
     advice: str  # the fix, for a client or an operator
     retry: bool = False  # the same request may succeed in a moment
+    challenge: str = ""  # WWW-Authenticate (RFC 6750, 3)
+
+
+_BEARER = 'Bearer realm="leaseq"'
+_BAD_KEY = f'{_BEARER}, error="invalid_token"'
 
 
 KINDS: dict[str, Kind] = {
@@ -124,10 +129,51 @@ KINDS: dict[str, Kind] = {
         "A parameter of the address is not valid",
         "Correct the parameter that `detail` names.",
     ),
+    "key_missing": Kind(
+        401,
+        "The request has no API key",
+        "Send a key as `Authorization: Bearer lq_...`. An operator creates one with `leaseq keys create`.",
+        challenge=_BEARER,
+    ),
+    "key_invalid": Kind(
+        401,
+        "The API key is not valid",
+        "Send the whole text of a key, as it was shown when it was created.",
+        challenge=_BAD_KEY,
+    ),
+    "key_expired": Kind(
+        401,
+        "The API key has expired",
+        "Use a new key. An operator creates one with `leaseq keys create` or `leaseq keys rotate`.",
+        challenge=_BAD_KEY,
+    ),
+    "key_revoked": Kind(
+        401,
+        "The API key was revoked",
+        "Use another key. An operator creates one with `leaseq keys create`.",
+        challenge=_BAD_KEY,
+    ),
+    "too_many_attempts": Kind(
+        429,
+        "Too many API keys were refused",
+        "Correct the key, and send the request again after Retry-After.",
+        retry=True,
+    ),
     "scope_missing": Kind(
         403,
         "The API key lacks a scope",
         "Use a key with the scope that `detail` names. An operator creates one with `leaseq keys create`.",
+        challenge=f'{_BEARER}, error="insufficient_scope"',
+    ),
+    "access_invalid": Kind(
+        422,
+        "The API key or the tenant is not valid",
+        "Correct what `detail` names. Nothing was stored.",
+    ),
+    "api_key_not_found": Kind(
+        404,
+        "There is no such API key",
+        "Check the id. `GET /api/keys` lists the keys.",
     ),
     "tenant_forbidden": Kind(
         403,

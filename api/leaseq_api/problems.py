@@ -107,13 +107,15 @@ def raw_problem(code: str, detail: str, *, path: bytes) -> RawAnswer:
     in front of the routes."""
     kind = KINDS[code]
     body = msgspec.json.encode(_problem(code, detail, instance=quote(path or b"/", safe="/%")))
-    retry = ((b"retry-after", RETRY_AFTER_SECONDS.encode()),) if kind.retry else ()
+    more = [(b"retry-after", RETRY_AFTER_SECONDS.encode())] if kind.retry else []
+    if kind.challenge:
+        more.append((b"www-authenticate", kind.challenge.encode()))
     framing = (
         (b"link", _link(code).encode()),
         (b"content-type", PROBLEM_JSON.encode()),
         (b"content-length", b"%d" % len(body)),
     )
-    return RawAnswer(kind.status, framing + retry, body)
+    return RawAnswer(kind.status, (*framing, *more), body)
 
 
 def page_of(code: str) -> str:
@@ -156,6 +158,8 @@ def answer(
         headers["Allow"] = allow
     if kind.retry:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if kind.challenge:
+        headers["WWW-Authenticate"] = kind.challenge
     return Response(problem, status_code=kind.status, media_type=PROBLEM_JSON, headers=headers)
 
 

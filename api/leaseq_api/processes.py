@@ -42,12 +42,12 @@ STOPPED = (0, -signal.SIGTERM)
 _COMMAND = [sys.executable, "-P", "-m", "leaseq", "api", "--shared"]
 
 
-def serve_many(config: Config, *, insecure: bool) -> int:
+def serve_many(config: Config) -> int:
     """Serve in `config.api_processes` processes until SIGTERM or SIGINT; returns the exit code.
 
-    Raises `ConfigInvalid` if the address may not be used.
+    Raises `ConfigInvalid` if the address cannot be used.
     """
-    config = replace(config, api_port=check_address(config, insecure=insecure))
+    config = replace(config, api_port=check_address(config))
     with hold_port(config):
         return uvloop.run(ApiProcesses(config).run())
 

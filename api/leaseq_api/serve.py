@@ -21,7 +21,7 @@ from leaseq.config import Config
 from leaseq.garbage_collector import freeze_gc
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import emit
-from leaseq_api.address import cannot_listen, check_address
+from leaseq_api.address import cannot_listen, check_address, keys_required, no_key_exists
 from leaseq_api.app import create_app
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import MIB, Limits
@@ -31,13 +31,13 @@ from leaseq_api.processes import report_open
 DRAIN_SECONDS = 5.0
 
 
-def serve(config: Config, *, insecure: bool = False) -> None:
+def serve(config: Config) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
-    Raises `ConfigInvalid` if the address may not be used, `ServerUnreachable` if Postgres is away
+    Raises `ConfigInvalid` if the address cannot be used or there is no API key, `ServerUnreachable` if Postgres is away
     at the start, and `SchemaMismatch` if the schema has another version; each in one line.
     """
-    port = check_address(config, insecure=insecure)
+    port = check_address(config)
     uvloop.run(_serve(replace(config, api_port=port), shared=False))
 
 
@@ -56,6 +56,9 @@ async def _serve(config: Config, *, shared: bool) -> None:
     # The lifespan belongs to us and not to the HTTP server, so that we report an error at the
     # start, and close the engine even if a connection does not end.
     async with app.lifespan():
+        access = app.state.service.engine.access
+        if keys_required(config) and not await access.has_usable_key():
+            raise no_key_exists(config)
         freeze_gc()
         await _run_until(stop, app, config, shared=shared)
     emit("api.stopped")
@@ -67,7 +70,8 @@ async def _run_until(stop: asyncio.Event, app: Litestar, config: Config, *, shar
         port = await server.start(config.api_host, config.api_port, shared=shared)
     except OSError as error:
         raise cannot_listen(config, error) from None
-    emit("api.started", host=config.api_host, port=port, pid=os.getpid())
+    auth = "keys" if keys_required(config) else "open"
+    emit("api.started", host=config.api_host, port=port, pid=os.getpid(), auth=auth)
     if shared:
         report_open()
     await stop.wait()

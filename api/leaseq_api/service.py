@@ -26,6 +26,9 @@ from leaseq.operations.lists import Lists, open_lists
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.operator import Operator
 from leaseq.operations.tenant_client import TenantClient
+from leaseq_api.address import keys_required
+from leaseq_api.security.authenticate import Authenticator
+from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.principal import principal_of
 
 # One writer batches all submissions; the other connections are for reads.
@@ -45,6 +48,8 @@ class Service:
         self.types = types
         # Set when the process is asked to stop: routes that hold an answer back then give it.
         self.stopping = asyncio.Event()
+        keys = KeyRing(engine.access) if keys_required(config) else None
+        self.authenticator = Authenticator(keys, engine.access)
         # Answers that are held until a task ends.
         self.held = 0
         self._schema_lock = asyncio.Lock()
@@ -85,12 +90,17 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         service = Service(config, engine, lists, engine.known_types())
         with suppress(ServerUnreachable):
             await service.types.refresh()
-        refreshing = asyncio.create_task(service.types.keep_fresh(stop=service.stopping))
+        tasks = [asyncio.create_task(service.types.keep_fresh(stop=service.stopping))]
+        keys = service.authenticator.keys
+        if keys is not None:
+            tasks.append(asyncio.create_task(keys.keep_fresh(stop=service.stopping)))
         try:
             yield service
         finally:
             service.stopping.set()
-            await end(refreshing)
+            await end(*tasks)
+            if keys is not None:
+                await keys.aclose()
 
 
 def provide_service(request: Request[Any, Any, Any]) -> Service:

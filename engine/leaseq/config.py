@@ -41,6 +41,7 @@ SECRET_CHARACTERS = 16_384
 DAY = 86_400.0
 MIB = 1_048_576
 
+ApiAuth = Literal["auto", "keys", "off"]
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["critical", "debug", "error", "info", "warning"]
 
@@ -94,6 +95,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # loopback.
     api_hosts: str | None = None
     api_connections: int = 1000
+    # auto: keys are required unless the API listens on the loopback.
+    api_auth: ApiAuth = "auto"
     require_idempotency_key: bool = False
     strict_types: bool = False
     payload_max_bytes: int = MIB

@@ -19,6 +19,8 @@ The tree::
     +-- TaskNotFound             task_not_found
     +-- TaskConflict             task_conflict
     +-- QueueUnknown             queue_unknown
+    +-- AccessInvalid            access_invalid
+    +-- ApiKeyNotFound           api_key_not_found
     +-- TaskFailed               task_failed
     +-- TaskCancelled            task_cancelled
     +-- TaskErased               task_erased
@@ -152,6 +154,18 @@ class QueueUnknown(LeaseqError):
     """There is no such queue."""
 
     code = "queue_unknown"
+
+
+class AccessInvalid(LeaseqError):
+    """The API key or the tenant is not valid."""
+
+    code = "access_invalid"
+
+
+class ApiKeyNotFound(LeaseqError):
+    """There is no such API key."""
+
+    code = "api_key_not_found"
 
 
 class TaskFailed(LeaseqError):

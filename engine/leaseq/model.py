@@ -225,6 +225,13 @@ class Submitted(Struct, frozen=True):
     lane: Lane
 
 
+class Tenant(Struct, frozen=True):
+    """A tenant that keys may be bound to."""
+
+    name: str
+    created_at: Moment
+
+
 class ClaimedTask(Struct, frozen=True, kw_only=True):
     """The data that a worker needs to run one attempt."""
 
@@ -324,6 +331,7 @@ __all__ = [
     "TaskError",
     "TaskSnapshot",
     "TaskSummary",
+    "Tenant",
     "TypeDefaults",
     "WorkerRecord",
 ]

@@ -1,6 +1,7 @@
 """Fixtures for the tests of the HTTP service."""
 
 from support.api import api
+from support.keys import guarded
 from support.raw_http import echo
 
-__all__ = ["api", "echo"]
+__all__ = ["api", "echo", "guarded"]

@@ -131,7 +131,7 @@ async def test_the_address_that_the_service_listens_on_is_listed_but_every_addre
         ("fd00::7", "[fd00::7]", True),
         ("0.0.0.0", "0.0.0.0", False),
     ):
-        async with open_api(replace(config, api_host=own)) as api:
+        async with open_api(replace(config, api_host=own, api_auth="off")) as api:
             assert (
                 (await api.client.get("/api/queues", headers={"Host": host})).status_code == 200
             ) == served

@@ -47,7 +47,7 @@ def test_every_error_of_leaseq_is_in_the_table_or_never_gets_there() -> None:
 
 def test_titles_tell_codes_apart() -> None:
     assert len({kind.title for kind in KINDS.values()}) == len(KINDS)
-    assert {kind.status for kind in KINDS.values() if kind.retry} == {409, 503}
+    assert {kind.status for kind in KINDS.values() if kind.retry} == {409, 429, 503}
 
 
 def test_every_code_is_used_somewhere() -> None:
@@ -124,6 +124,9 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
     assert document == await api.get("/schema/openapi.json")
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
+        "/api/keys",
+        "/api/keys/{key_id}",
+        "/api/keys/{key_id}/rotate",
         "/api/operations",
         "/api/queues",
         "/api/queues/{queue}/pause",
@@ -134,6 +137,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
         "/api/tasks/{task_id}/cancel",
         "/api/tasks/{task_id}/idempotency-key",
         "/api/tasks/{task_id}/redrive",
+        "/api/tenants",
         "/api/workers",
         "/health/live",
         "/health/ready",
@@ -161,6 +165,7 @@ async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(ap
         *(
             "202",
             "400",
+            "401",
             "403",
             "405",
             "408",
@@ -170,6 +175,7 @@ async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(ap
             "415",
             "421",
             "422",
+            "429",
             "431",
             "500",
             "501",

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
-from leaseq_api.address import check_address
+from leaseq_api.address import check_address, keys_required
 from leaseq_api.serve import DRAIN_SECONDS
 from support.raw_http import MANNERS
 from support.servers import free_port
@@ -233,19 +233,20 @@ def test_impossible_command_is_refused_in_one_line(
     assert complaint(ended.stderr).count("\n") == 1
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost"])
-def test_loopback_addresses_need_no_leave(config: Config, host: str) -> None:
-    assert check_address(replace(config, api_host=host), insecure=False) == config.api_port
-    assert check_address(replace(config, api_host=host, api_port=0), insecure=False) > 0
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+def test_on_the_loopback_no_key_is_required(config: Config, host: str) -> None:
+    assert not keys_required(replace(config, api_host=host))
+    assert keys_required(replace(config, api_host=host, api_auth="keys"))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "example.org"])
-def test_other_addresses_need_leave(config: Config, host: str) -> None:
-    with pytest.raises(ConfigInvalid, match="--insecure"):
-        check_address(replace(config, api_host=host), insecure=False)
+def test_on_other_addresses_keys_are_required(config: Config, host: str) -> None:
+    assert keys_required(replace(config, api_host=host))
+    assert not keys_required(replace(config, api_host=host, api_auth="off"))
 
 
-def test_with_leave_any_address_of_this_machine_will_do(config: Config) -> None:
-    check_address(replace(config, api_host="0.0.0.0"), insecure=True)
+def test_any_address_of_this_machine_will_do(config: Config) -> None:
+    assert check_address(replace(config, api_host="0.0.0.0")) == config.api_port
+    assert check_address(replace(config, api_port=0)) > 0
     with pytest.raises(ConfigInvalid, match="cannot listen"):
-        check_address(replace(config, api_host="192.0.2.1"), insecure=True)
+        check_address(replace(config, api_host="192.0.2.1"))

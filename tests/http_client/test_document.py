@@ -26,6 +26,13 @@ from support.document import Document
 LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
+    **dict.fromkeys(
+        (
+            *("create_key", "list_keys", "rotate_key", "revoke_key"),
+            *("create_tenant", "list_tenants"),
+        ),
+        "for an administrator, not for a program that uses the queue",
+    ),
 }
 # The schema of each struct.
 STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -50,6 +57,13 @@ NO_STRUCT = {
     "Problem": "becomes an exception",
     "Live": "of an operation that is left out",
     "Ready": "of an operation that is left out",
+    **dict.fromkeys(
+        (
+            *("ApiKey", "ApiKeyList", "IssuedKey", "KeyBody", "RotateBody"),
+            *("Tenant", "TenantBody", "TenantList", "TenantView"),
+        ),
+        "of operations that are left out",
+    ),
     "State": "a Literal, which is compared below",
     "Outcome": "a str, because a later service may have another one",
 }

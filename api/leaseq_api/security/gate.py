@@ -1,7 +1,8 @@
 """The checks that every request passes before routing.
 
 In order: headers that must be unique are unique, Host is one that this API serves, the path has its
-canonical spelling, and no web page of another site sends a request that changes something. The body
+canonical spelling, no web page of another site sends a request that changes something, and an API
+key, where one was sent, is valid. Routes and their scopes are checked later. The body
 is not read before. HEAD is answered as GET without the content, and OPTIONS with the methods of the
 address (RFC 9110, 9.3).
 """
@@ -9,16 +10,17 @@ address (RFC 9110, 9.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from litestar import Litestar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from leaseq.errors import LeaseqError
 from leaseq_api.http_server.head import Headers
-from leaseq_api.problems import allow_header, raw_problem
+from leaseq_api.problems import STORE_AWAY, allow_header, raw_problem
 from leaseq_api.refused import Refused
+from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.hosts import Hosts
-from leaseq_api.security.principal import OPEN, TENANT_HEADER, for_tenant
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
 # copy.
@@ -49,6 +51,7 @@ class Gate:
     """An ASGI application in front of the routes of `app`."""
 
     def __init__(self, app: Litestar, inner: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
         self._inner = inner
         self._hosts = hosts
         self._routes = [
@@ -59,9 +62,15 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            method = self._check(scope)
+            found = _unique(scope)
+            method = self._check(scope, found)
+            authenticator: Authenticator = self._app.state.service.authenticator
+            scope["principal"] = await authenticator.principal(found, scope)  # type: ignore[typeddict-unknown-key]
         except Refused as refused:
-            await _refuse(refused, scope, send)
+            await _refuse(refused.code, str(refused), scope, send)
+            return
+        except LeaseqError as error:
+            await _refuse(error.code, STORE_AWAY, scope, send)
             return
         if method == "HEAD":
             scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]
@@ -78,14 +87,10 @@ class Gate:
         else:
             await self._inner(scope, receive, send)
 
-    def _check(self, scope: Scope) -> str:
+    def _check(self, scope: Scope, found: Mapping[bytes, bytes]) -> str:
         """The method of a request that passes. Raises `Refused`."""
         method: str = scope["method"]  # type: ignore[typeddict-item]
         path: bytes = scope["raw_path"]
-        headers: Headers = scope["headers"]  # type: ignore[assignment]
-        found = dict(headers)
-        if len(found) != len(headers):
-            _check_repeated(name for name, _ in headers)
         host = self._check_host(found.get(b"host"), path)
         if not _PATH.fullmatch(path) and not (method == "OPTIONS" and path == b"*"):
             raise Refused(
@@ -94,7 +99,6 @@ class Gate:
             )
         if method not in SAFE and (b"origin" in found or b"sec-fetch-site" in found):
             self._check_site(found, host)
-        scope["principal"] = for_tenant(OPEN, found.get(TENANT_HEADER))  # type: ignore[typeddict-unknown-key]
         return method
 
     def _check_host(self, given: bytes | None, path: bytes) -> str:
@@ -112,7 +116,7 @@ class Gate:
             )
         return host
 
-    def _check_site(self, found: dict[bytes, bytes], host: str) -> None:
+    def _check_site(self, found: Mapping[bytes, bytes], host: str) -> None:
         site, origin = found.get(b"sec-fetch-site"), found.get(b"origin")
         if site is not None and site not in OWN_SITES:
             raise Refused(
@@ -137,6 +141,15 @@ class Gate:
         }
 
 
+def _unique(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name. Raises `Refused` where one that must be unique is not."""
+    headers: Headers = scope["headers"]  # type: ignore[assignment]
+    found = dict(headers)
+    if len(found) != len(headers):
+        _check_repeated(name for name, _ in headers)
+    return found
+
+
 def _check_repeated(names: Iterable[bytes]) -> None:
     seen: set[bytes] = set()
     for name in names:
@@ -150,8 +163,8 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(_PARAMETER.sub("[^/]+", re.escape(path)))
 
 
-async def _refuse(refused: Refused, scope: Scope, send: Send) -> None:
-    problem = raw_problem(refused.code, str(refused), path=scope["raw_path"])
+async def _refuse(code: str, detail: str, scope: Scope, send: Send) -> None:
+    problem = raw_problem(code, detail, path=scope["raw_path"])
     body = b"" if scope["method"] == "HEAD" else problem.body  # type: ignore[typeddict-item]
     await send(
         {"type": "http.response.start", "status": problem.status, "headers": list(problem.headers)}

@@ -13,16 +13,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 from msgspec import Struct
-from msgspec.structs import replace
 
 from leaseq.api_keys import SCOPES, ScopeName
-from leaseq.model import DEFAULT_TENANT, NAME
+from leaseq.model import DEFAULT_TENANT
 from leaseq_api.refused import Refused
 
 # The name of a route's scope in `opt`. None: the route is open to requests without a key.
 SCOPE = "scope"
-# With it an unbound request is bound to one tenant.
-TENANT_HEADER = b"leaseq-tenant"
 
 
 class Principal(Struct, frozen=True):
@@ -45,20 +42,8 @@ class Principal(Struct, frozen=True):
 
 # An API that asks for no key trusts each request with everything.
 OPEN = Principal(None, "open API", None, frozenset(SCOPES))
-
-
-def for_tenant(principal: Principal, header: bytes | None) -> Principal:
-    """The principal of one request, with its header Leaseq-Tenant. Raises `Refused`."""
-    if header is None:
-        return principal
-    tenant = header.decode("latin-1")
-    if not NAME.fullmatch(tenant):
-        raise Refused(
-            "tenant_unknown", "Leaseq-Tenant must be 1 to 128 characters of A-Z a-z 0-9 _ . -"
-        )
-    if principal.tenant not in (None, tenant):
-        raise Refused("tenant_forbidden", "the API key is bound to another tenant")
-    return replace(principal, tenant=tenant)
+# A request without a key, to an API that asks for one.
+ANONYMOUS = Principal(None, "no key", None, frozenset())
 
 
 def principal_of(scope: Scope) -> Principal:
@@ -69,7 +54,9 @@ def principal_of(scope: Scope) -> Principal:
 
 def check_scope(scope: Scope, wanted: ScopeName | None) -> None:
     """Raise `Refused` unless the key of this request has the scope."""
-    if wanted is not None and not principal_of(scope).may(wanted):
+    if wanted is not None and wanted not in (principal := principal_of(scope)).scopes:
+        if principal is ANONYMOUS:
+            raise Refused("key_missing", "send an API key as `Authorization: Bearer lq_...`")
         raise Refused("scope_missing", f"the API key does not have the scope {wanted}")
 
 
@@ -92,12 +79,11 @@ def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHand
 
 
 __all__ = [
+    "ANONYMOUS",
     "OPEN",
     "SCOPE",
-    "TENANT_HEADER",
     "Principal",
     "check_scope",
-    "for_tenant",
     "guard",
     "may_read_contents",
     "principal_of",

@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 
 from leaseq.errors import (
+    AccessInvalid,
+    ApiKeyNotFound,
     ConfigInvalid,
     DispatchForeign,
     IdempotencyInFlight,
@@ -47,6 +49,8 @@ CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (IdempotencyKeyReused, REFUSED),
     (SubmissionInvalid, USAGE),
     (ConfigInvalid, USAGE),
+    (AccessInvalid, USAGE),
+    (ApiKeyNotFound, NOT_FOUND),
     (TaskNotFound, NOT_FOUND),
     (QueueUnknown, NOT_FOUND),
     (DispatchForeign, REFUSED),

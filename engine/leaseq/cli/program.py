@@ -58,6 +58,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "operations:operations",
             "List who changed what: cancelled, erased, paused.",
         ),
+        "keys": ("keys:keys", "Create, list, rotate or revoke API keys."),
+        "tenants": ("tenants:tenants", "List the tenants, or create one."),
     },
 }
 

@@ -16,7 +16,18 @@ from leaseq.ledger import rows
 from leaseq.ledger.session import Session
 from leaseq.model import Moment
 
-ActionName = Literal["cancel", "redrive", "erase", "free_key", "pause", "resume"]
+ActionName = Literal[
+    "cancel",
+    "redrive",
+    "erase",
+    "free_key",
+    "pause",
+    "resume",
+    "create_key",
+    "rotate_key",
+    "revoke_key",
+    "create_tenant",
+]
 ACTIONS: tuple[ActionName, ...] = get_args(ActionName)
 
 # Operations that are looked at for one page of a list.

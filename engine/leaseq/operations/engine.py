@@ -25,6 +25,7 @@ from leaseq.ledger.session import Connection
 from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
+from leaseq.operations.access import Access
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.operator import Operator
@@ -68,6 +69,7 @@ class Engine:
             leases=stores.leases,
             ownership=stores.ownership,
         )
+        self.access = Access(stores.api_keys, stores.tenants)
         self._submitter = Submitter(
             stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )
@@ -158,6 +160,7 @@ class Engine:
             actor,
             log=self.stores.operation_log,
             tasks=self.for_tenant(actor.tenant),
+            access=self.access,
             pause=self.pause,
         )
 

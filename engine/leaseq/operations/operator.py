@@ -8,18 +8,20 @@ may have been made (docs/audit.md). Submissions are not recorded there: the task
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from leaseq.api_keys import ApiKey, IssuedKey
 from leaseq.codec import new_task_id
 from leaseq.errors import LeaseqError, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.operation_log import ActionName, Actor, OperationLog, OperationOutcome
 from leaseq.model import QueueRecord, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
+from leaseq.operations.access import NAME_LENGTH, Access
 from leaseq.operations.tenant_client import TenantClient
 
 
@@ -41,11 +43,18 @@ class Operator:
     """The changes that one actor may make."""
 
     def __init__(
-        self, actor: Actor, *, log: OperationLog, tasks: TenantClient, pause: Pause
+        self,
+        actor: Actor,
+        *,
+        log: OperationLog,
+        tasks: TenantClient,
+        access: Access,
+        pause: Pause,
     ) -> None:
         self._actor = actor
         self._log = log
         self._tasks = tasks
+        self._access = access
         self._pause = pause
 
     async def cancel(self, task_id: str) -> State:
@@ -79,6 +88,41 @@ class Operator:
         """Resume a queue."""
         async with self.recorded("resume", queue):
             return await self._pause(queue, paused=False)
+
+    async def create_key(
+        self,
+        name: str,
+        *,
+        scopes: Collection[str],
+        tenant: str | None,
+        expires_seconds: float | None,
+    ) -> IssuedKey:
+        """Create an API key, as `Access.create_key` does. Its id becomes the target."""
+        async with self.recorded("create_key", name[:NAME_LENGTH]) as operation:
+            issued = await self._access.create_key(
+                name, scopes=scopes, tenant=tenant, expires_seconds=expires_seconds
+            )
+            key = issued.key
+            operation.target = key.id
+            operation.detail = {"name": key.name, "scopes": key.scopes, "tenant": key.tenant}
+            return issued
+
+    async def rotate_key(self, key_id: str, *, overlap_seconds: float) -> IssuedKey:
+        """Create an API key in place of another one, as `Access.rotate_key` does."""
+        async with self.recorded("rotate_key", key_id) as operation:
+            issued = await self._access.rotate_key(key_id, overlap_seconds=overlap_seconds)
+            operation.detail = {"replaced_by": issued.key.id, "overlap_seconds": overlap_seconds}
+            return issued
+
+    async def revoke_key(self, key_id: str) -> ApiKey:
+        """Revoke an API key, as `Access.revoke_key` does."""
+        async with self.recorded("revoke_key", key_id):
+            return await self._access.revoke_key(key_id)
+
+    async def create_tenant(self, name: str) -> bool:
+        """Make a tenant known, as `Access.create_tenant` does."""
+        async with self.recorded("create_tenant", name[:NAME_LENGTH]):
+            return await self._access.create_tenant(name)
 
     @asynccontextmanager
     async def recorded(self, action: ActionName, target: str) -> AsyncIterator[Operation]:

@@ -12,6 +12,7 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.parts import DispatchParts
 from leaseq.dispatch.pause_flags import PauseFlags
 from leaseq.dispatch.queue_lists import QueueLists
+from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.maintenance import Maintenance
@@ -21,6 +22,7 @@ from leaseq.ledger.session import Session
 from leaseq.ledger.task_lists import TaskLists
 from leaseq.ledger.task_types import TypeLedger
 from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.tenants import TenantLedger
 from leaseq.ledger.workers import WorkerLedger
 
 
@@ -37,6 +39,8 @@ class Stores(Struct, frozen=True, kw_only=True):
     backlogs: BacklogLedger
     maintenance: Maintenance
     operation_log: OperationLog
+    api_keys: ApiKeyLedger
+    tenants: TenantLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -59,6 +63,8 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         backlogs=BacklogLedger(session),
         maintenance=Maintenance(session),
         operation_log=OperationLog(session),
+        api_keys=ApiKeyLedger(session),
+        tenants=TenantLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

@@ -36,7 +36,7 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
     from leaseq_api.address import check_address  # an optional extra
 
     config = configure(api_port=port)
-    check_address(config, insecure=False)
+    check_address(config)
     printer = Printer(raw=config.log_format == "json")
     subscribe(printer.event, level=logging.getLevelNamesMapping()[config.log_level.upper()])
     reloads = not no_reload

@@ -43,7 +43,7 @@ until_eof = click.option(
     help="Processes that serve on the port (LEASEQ_API_PROCESSES, 1).",
 )
 @click.option(
-    "--insecure", is_flag=True, help="Listen on non-loopback addresses without authentication."
+    "--insecure", is_flag=True, help="Ask for no API key, on any address (LEASEQ_API_AUTH=off)."
 )
 @click.option("--shared", is_flag=True, hidden=True, help="Serve as one of several processes.")
 @until_eof
@@ -53,16 +53,17 @@ def api(shared: bool, until_eof: bool, insecure: bool, **options: Any) -> None:
     if shared:
         _serve_shared()
         return
+    options["auth"] = "off" if insecure else None
     config = configure(**{f"api_{name}": value for name, value in options.items()})
     _begin(config, until_eof=until_eof)
     with checked_servers(config) as ready:
         if ready.api_processes > 1:
             from leaseq_api.processes import serve_many  # an optional extra
 
-            sys.exit(serve_many(ready, insecure=insecure))
+            sys.exit(serve_many(ready))
         from leaseq_api.serve import serve  # an optional extra
 
-        serve(ready, insecure=insecure)
+        serve(ready)
 
 
 def _serve_shared() -> None:

@@ -106,7 +106,7 @@ class ProcessGroup:
         self._api.came_up()
         where = f"[{host}]" if ":" in host else host
         self._printer.say(
-            f"ready: http://{where}:{port} (the API: /docs); Ctrl-C stops it",
+            f"ready: http://{where}:{port} (asks for no API key; the API: /docs); Ctrl-C stops it",
             colour="green",
         )
 

@@ -1,0 +1,36 @@
+"""The names of the tenants that this process has seen in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+
+from leaseq.operations.access import Access
+from leaseq_api.refused import Refused
+
+# Names that are not known cost one read of the list at most this often.
+READ_EVERY_SECONDS = 1.0
+
+
+class KnownTenants:
+    """The tenants of one ledger. None is ever removed."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._names: frozenset[str] = frozenset()
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def require(self, name: str) -> None:
+        """Raise `Refused` if there is no such tenant."""
+        if name in self._names:
+            return
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if name not in self._names and now - self._read_at >= READ_EVERY_SECONDS:
+                self._names = frozenset(each.name for each in await self._access.list_tenants())
+                self._read_at = now
+        if name not in self._names:
+            raise Refused("tenant_unknown", "there is no tenant of the name in Leaseq-Tenant")
+
+
+__all__ = ["KnownTenants"]

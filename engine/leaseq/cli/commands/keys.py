@@ -1,0 +1,134 @@
+"""The commands that create, list, rotate and revoke API keys."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from leaseq.api_keys import KEY_ID, SCOPES, ApiKey, IssuedKey
+from leaseq.cli import parameters
+from leaseq.cli.actor import command_line
+from leaseq.cli.output import moment, print_json, print_table
+from leaseq.cli.servers import reading, with_engine
+from leaseq.cli.streams import note, say
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def to_seconds(given: str) -> float:
+    """A duration such as 90d, 12h, 30m or 45s, in seconds."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", given.strip())
+    if found is None:
+        raise click.BadParameter(f"{given!r} is not a duration such as 90d, 12h, 30m or 45s")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def to_key_id(given: str) -> str:
+    """The public id of a key."""
+    if not KEY_ID.fullmatch(given):
+        raise click.BadParameter(
+            f"{given[:20]!r} is not the id of a key: an id has 12 characters, `leaseq keys` lists them"
+        )
+    return given
+
+
+key_id = click.argument("key_id", type=to_key_id, metavar="ID")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--ended", is_flag=True, help="List revoked and expired keys, too.")
+@parameters.as_json
+@click.pass_context
+def keys(ctx: click.Context, ended: bool, as_json: bool) -> None:
+    """List the API keys.
+
+    A key's text is shown once, when it is created. The list has its public id.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    found = reading(lambda engine: engine.access.list_keys(ended=ended))
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(
+            ("id", "name", "scopes", "tenant", "expires", "last used", "state"),
+            [_row(key) for key in found],
+        )
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--scopes", required=True, help=f"Separated by commas: {', '.join(SCOPES)}.")
+@click.option("--tenant", help="Bind the key to this tenant. Without it, the key is for operators.")
+@click.option(
+    "--expires", type=to_seconds, help="End of the key, such as 90d, 12h or 30m from now."
+)
+@parameters.as_json
+def create(
+    name: str, scopes: str, tenant: str | None, expires: float | None, as_json: bool
+) -> None:
+    """Create an API key NAME, and print its text once."""
+    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    issued = with_engine(
+        lambda engine: engine.as_operator(command_line(None)).create_key(
+            name, scopes=wanted, tenant=tenant, expires_seconds=expires
+        )
+    )
+    _show_issued(issued, as_json=as_json)
+
+
+@keys.command()
+@key_id
+@click.option(
+    "--overlap",
+    type=to_seconds,
+    default="1d",
+    show_default=True,
+    help="How long the old key goes on.",
+)
+@parameters.as_json
+def rotate(key_id: str, overlap: float, as_json: bool) -> None:
+    """Create a key in place of key ID, with the same name, scopes and tenant."""
+    issued = with_engine(
+        lambda engine: engine.as_operator(command_line(None)).rotate_key(
+            key_id, overlap_seconds=overlap
+        )
+    )
+    _show_issued(issued, as_json=as_json)
+
+
+@keys.command()
+@key_id
+@parameters.as_json
+def revoke(key_id: str, as_json: bool) -> None:
+    """Revoke key ID. Each API process refuses it within 5 seconds."""
+    key = with_engine(lambda engine: engine.as_operator(command_line(None)).revoke_key(key_id))
+    if as_json:
+        print_json(key)
+    else:
+        say(f"key {key.id} ({key.name}) is revoked")
+
+
+def _show_issued(issued: IssuedKey, *, as_json: bool) -> None:
+    if as_json:
+        print_json(issued)
+    else:
+        say(issued.text)
+    note(f"store it now, it is not shown again; its id is {issued.key.id}")
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    state = "revoked" if key.revoked_at else "rotated" if key.replaced_by else "-"
+    return (
+        key.id,
+        key.name,
+        ",".join(key.scopes),
+        key.tenant or "-",
+        moment(key.expires_at),
+        moment(key.last_used_at),
+        state,
+    )
+
+
+__all__ = ["keys"]

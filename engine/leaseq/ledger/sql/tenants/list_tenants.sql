@@ -1,0 +1,2 @@
+-- Every tenant that is known.
+select name, created_at from leaseq.tenants order by name

@@ -1,0 +1,140 @@
+"""API keys and tenants: create, list, rotate and revoke.
+
+The text of a key leaves the ledger's side once, in the answer to its creation. A creation whose
+answer was lost leaves a key that no program knows; the list shows it, and it can be revoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from leaseq.api_keys import (
+    SCOPES,
+    UNBOUND_SCOPES,
+    ApiKey,
+    IssuedKey,
+    ScopeName,
+    StoredKey,
+    digest_of,
+    new_key,
+)
+from leaseq.errors import AccessInvalid, ApiKeyNotFound
+from leaseq.ledger.api_keys import ApiKeyLedger
+from leaseq.ledger.tenants import TenantLedger
+from leaseq.model import NAME, YEAR_SECONDS, Tenant
+from leaseq.observability.telemetry import emit
+
+NAME_LENGTH = 128
+LISTED = 1000
+LONGEST_OVERLAP_SECONDS = 30 * 86_400.0
+
+
+class Access:
+    """The API keys and the tenants of one ledger."""
+
+    def __init__(self, keys: ApiKeyLedger, tenants: TenantLedger) -> None:
+        self._keys = keys
+        self._tenants = tenants
+
+    async def create_key(
+        self,
+        name: str,
+        *,
+        scopes: Collection[str],
+        tenant: str | None,
+        expires_seconds: float | None,
+    ) -> IssuedKey:
+        """Create an API key. Raises `AccessInvalid`."""
+        if not (0 < len(name) <= NAME_LENGTH and name.isprintable()):
+            raise AccessInvalid(f"the name of a key is 1 to {NAME_LENGTH} printable characters")
+        wanted = check_scopes(scopes, tenant=tenant)
+        if expires_seconds is not None and not 0 < expires_seconds <= 100 * YEAR_SECONDS:
+            raise AccessInvalid("a key expires after a positive number of seconds")
+        key_id, text = new_key()
+        key = await self._keys.create(
+            key_id,
+            digest=digest_of(text),
+            name=name,
+            scopes=wanted,
+            tenant=tenant,
+            seconds=expires_seconds,
+        )
+        if key is None:
+            raise AccessInvalid(
+                f"there is no tenant {tenant!r}: create it with `leaseq tenants create`"
+            )
+        emit("key.created", key_id=key.id, name=key.name, scopes=key.scopes, tenant=key.tenant)
+        return IssuedKey(text=text, key=key)
+
+    async def rotate_key(self, key_id: str, *, overlap_seconds: float) -> IssuedKey:
+        """Create a key in place of another one, which goes on for `overlap_seconds`.
+
+        Raises `ApiKeyNotFound` where that one does not exist or cannot be used any more, and
+        `AccessInvalid`.
+        """
+        if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
+            raise AccessInvalid("the overlap of a rotation is between 0 seconds and 30 days")
+        new_id, text = new_key()
+        key = await self._keys.rotate(
+            key_id, key_id=new_id, digest=digest_of(text), overlap=overlap_seconds
+        )
+        if key is None:
+            raise ApiKeyNotFound(f"there is no usable key {key_id} that was not rotated before")
+        emit("key.rotated", key_id=key_id, replaced_by=key.id, name=key.name)
+        return IssuedKey(text=text, key=key)
+
+    async def revoke_key(self, key_id: str) -> ApiKey:
+        """Revoke a key. API processes refuse it within 5 s. Raises `ApiKeyNotFound`."""
+        key = await self._keys.revoke(key_id)
+        if key is None:
+            raise ApiKeyNotFound(f"there is no key {key_id}")
+        emit("key.revoked", key_id=key.id, name=key.name)
+        return key
+
+    async def list_keys(self, *, ended: bool) -> list[ApiKey]:
+        """Keys, newest first; with `ended`, those that are revoked or have expired, too."""
+        return await self._keys.list_keys(ended=ended, limit=LISTED)
+
+    async def find_keys(self, key_ids: Sequence[str]) -> list[StoredKey]:
+        """The keys among these ids that exist, to judge requests by."""
+        return await self._keys.find(key_ids)
+
+    async def touch_keys(self, key_ids: Sequence[str]) -> None:
+        """Note that keys were used."""
+        await self._keys.touch(key_ids)
+
+    async def has_usable_key(self) -> bool:
+        """Whether any key can be used."""
+        return await self._keys.has_usable()
+
+    async def create_tenant(self, name: str) -> bool:
+        """Make a tenant known. False: it was known. Raises `AccessInvalid`."""
+        if not NAME.fullmatch(name):
+            raise AccessInvalid(
+                f"{name!r} is not a tenant name: use 1 to 128 characters of A-Z a-z 0-9 _ . -"
+            )
+        created = await self._tenants.create(name) is not None
+        if created:
+            emit("tenant.created", tenant=name)
+        return created
+
+    async def list_tenants(self) -> list[Tenant]:
+        """Every known tenant."""
+        return await self._tenants.list_tenants()
+
+
+def check_scopes(scopes: Collection[str], *, tenant: str | None) -> list[ScopeName]:
+    """The scopes in their order. Raises `AccessInvalid`."""
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        wrong = f"there is no scope {unknown[0]!r}" if unknown else "a key needs a scope"
+        raise AccessInvalid(f"{wrong}: the scopes are {', '.join(SCOPES)}")
+    if tenant is not None and UNBOUND_SCOPES & set(scopes):
+        (first, *_) = sorted(UNBOUND_SCOPES & set(scopes))
+        raise AccessInvalid(
+            f"the scope {first} concerns all tenants: create a key that is bound to none"
+        )
+    return [scope for scope in SCOPES if scope in scopes]
+
+
+__all__ = ["LONGEST_OVERLAP_SECONDS", "NAME_LENGTH", "Access", "check_scopes"]
