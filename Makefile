@@ -111,8 +111,9 @@ fmt: $(READY) ## format, and fix what can be fixed
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
 
-generated: $(READY) ## write the files that are made from others: the blocking HTTP client
+generated: $(READY) ## write what is made from other files: the blocking HTTP client, types for TypeScript
 	@$(BIN)/python api/leaseq-http/make_blocking.py
+	@$(BIN)/python -m examples.typescript.make_types
 
 # Only the pictures need what this adds.
 $(VENV)/.bench-ready: $(READY)

@@ -1,0 +1,300 @@
+// The types of the HTTP API of leaseq. This file is made from the OpenAPI document by `make generated`.
+
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+export interface AttemptList {
+  task_id: string;
+  erased_at: string | null;
+  attempts: AttemptView[];
+}
+
+export interface AttemptView {
+  attempt: number;
+  hand_backs: number | null;
+  outcome: Outcome;
+  worker_id: string;
+  started_at: string;
+  finished_at: string;
+  next_state: State;
+  error?: Json;
+}
+
+export interface DepthsView {
+  waiting: number;
+  high: number;
+  normal: number;
+  low: number;
+  suspect: number;
+  parked: number;
+  backlog_since: string | null;
+}
+
+export interface Live {
+  live?: true;
+}
+
+export interface OperationPage {
+  operations: OperationView[];
+  next_cursor: string | null;
+}
+
+export interface OperationView {
+  operation_id: string;
+  kind: string;
+  action: string;
+  target: string;
+  tenant: string | null;
+  key_id: string | null;
+  actor: string;
+  outcome: "done" | "refused" | "unconfirmed";
+  code: string | null;
+  detail: Json;
+  began_at: string;
+  ended_at: string | null;
+}
+
+export type Outcome = "cancelled" | "errored" | "lost" | "released" | "succeeded" | "timed_out";
+
+export interface PausedView {
+  name: string;
+  paused: boolean;
+}
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  instance: string;
+  pointer?: string;
+  task_id?: string;
+  postgres?: "up" | "away" | "read only" | "no standby" | "wrong schema";
+  redis?: "up" | "away";
+}
+
+export interface QueueList {
+  queues: QueueView[];
+}
+
+export interface QueueView {
+  name: string;
+  paused: boolean;
+  depths: DepthsView | null;
+}
+
+export interface Ready {
+  ready?: true;
+  postgres?: "up";
+  redis: "away" | "up";
+}
+
+export interface RememberedTask {
+  task_id: string;
+  type: string;
+  queue: string;
+  state: State;
+  idempotency_key: string | null;
+  created_at: string;
+}
+
+export type State = "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
+
+export interface SubmitBody {
+  queue?: string | null;
+  priority?: "high" | "low" | "normal" | null;
+  delay_seconds?: number | null;
+  run_at?: string | null;
+  max_attempts?: number | null;
+  timeout_seconds?: number | null;
+  expires_at?: string | null;
+  type: string;
+  payload: Json;
+}
+
+export interface TaskPage {
+  tasks: TaskSummaryView[];
+  next_cursor: string | null;
+}
+
+export interface TaskSummaryView {
+  task_id: string;
+  tenant: string;
+  type: string;
+  queue: string;
+  state: State;
+  priority: "high" | "low" | "normal";
+  attempt: number;
+  retry_count: number;
+  crash_count: number;
+  loss_count: number;
+  hand_back_count: number;
+  max_attempts: number;
+  timeout_seconds: number;
+  idempotency_key: string | null;
+  created_at: string;
+  run_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  expires_at: string | null;
+  cancel_requested_at: string | null;
+  worker_id: string | null;
+  erased_at: string | null;
+  key_freed_at: string | null;
+  progress?: Json;
+  error?: Json;
+}
+
+export interface TaskView {
+  task_id: string;
+  tenant: string;
+  type: string;
+  queue: string;
+  state: State;
+  priority: "high" | "low" | "normal";
+  attempt: number;
+  retry_count: number;
+  crash_count: number;
+  loss_count: number;
+  hand_back_count: number;
+  max_attempts: number;
+  timeout_seconds: number;
+  idempotency_key: string | null;
+  created_at: string;
+  run_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  expires_at: string | null;
+  cancel_requested_at: string | null;
+  worker_id: string | null;
+  erased_at: string | null;
+  key_freed_at: string | null;
+  progress?: Json;
+  error?: Json;
+  result?: Json;
+  payload?: Json;
+}
+
+export interface WorkerList {
+  workers: WorkerRecord[];
+}
+
+export interface WorkerRecord {
+  worker_id: string;
+  host: string;
+  pid: number;
+  queues: string[];
+  version: string;
+  started_at: string;
+  last_seen: string;
+  closed_at: string | null;
+  close_reason: string | null;
+}
+
+export interface Operations {
+  list_tasks: {
+    method: "GET";
+    path: "/api/tasks";
+    query: { state?: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS"; queue?: string; type?: string; idempotency_key?: string; limit?: number; cursor?: string; };
+    body: undefined;
+    answer: TaskPage;
+  };
+  submit: {
+    method: "POST";
+    path: "/api/tasks";
+    query: {};
+    body: SubmitBody;
+    answer: TaskView | RememberedTask;
+  };
+  show: {
+    method: "GET";
+    path: "/api/tasks/{task_id}";
+    query: { wait?: number; };
+    body: undefined;
+    answer: TaskView;
+  };
+  erase: {
+    method: "DELETE";
+    path: "/api/tasks/{task_id}";
+    query: {};
+    body: undefined;
+    answer: TaskView;
+  };
+  attempts: {
+    method: "GET";
+    path: "/api/tasks/{task_id}/attempts";
+    query: {};
+    body: undefined;
+    answer: AttemptList;
+  };
+  cancel: {
+    method: "POST";
+    path: "/api/tasks/{task_id}/cancel";
+    query: {};
+    body: undefined;
+    answer: TaskView;
+  };
+  redrive: {
+    method: "POST";
+    path: "/api/tasks/{task_id}/redrive";
+    query: {};
+    body: undefined;
+    answer: TaskView;
+  };
+  free_key: {
+    method: "DELETE";
+    path: "/api/tasks/{task_id}/idempotency-key";
+    query: {};
+    body: undefined;
+    answer: TaskView;
+  };
+  list_queues: {
+    method: "GET";
+    path: "/api/queues";
+    query: {};
+    body: undefined;
+    answer: QueueList;
+  };
+  pause: {
+    method: "POST";
+    path: "/api/queues/{queue}/pause";
+    query: {};
+    body: undefined;
+    answer: PausedView;
+  };
+  resume: {
+    method: "POST";
+    path: "/api/queues/{queue}/resume";
+    query: {};
+    body: undefined;
+    answer: PausedView;
+  };
+  list_workers: {
+    method: "GET";
+    path: "/api/workers";
+    query: { closed?: boolean; limit?: number; };
+    body: undefined;
+    answer: WorkerList;
+  };
+  list_operations: {
+    method: "GET";
+    path: "/api/operations";
+    query: { action?: "cancel" | "erase" | "free_key" | "pause" | "redrive" | "resume"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    body: undefined;
+    answer: OperationPage;
+  };
+  live: {
+    method: "GET";
+    path: "/health/live";
+    query: {};
+    body: undefined;
+    answer: Live;
+  };
+  ready: {
+    method: "GET";
+    path: "/health/ready";
+    query: {};
+    body: undefined;
+    answer: Ready;
+  };
+}
