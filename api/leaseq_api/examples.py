@@ -251,6 +251,8 @@ def add_examples(document: Tree) -> None:
                 content["examples"] = _of_schema(content["schema"], sent=True)
             for response in operation["responses"].values():
                 for media_type, content in response.get("content", {}).items():
+                    if "examples" in content:
+                        continue
                     content["examples"] = (
                         _problems(response["description"], path)
                         if media_type == PROBLEM_JSON

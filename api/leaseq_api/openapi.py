@@ -23,6 +23,8 @@ from msgspec import Struct
 from leaseq.api_keys import IssuedKey
 from leaseq_api import schemas
 from leaseq_api.examples import add_examples
+from leaseq_api.follow.document import complete_stream
+from leaseq_api.follow.event_views import FollowedTaskView, ProgressView
 from leaseq_api.idempotency import HEADER
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
@@ -43,7 +45,7 @@ _WIRE: list[Any] = [
     and issubclass(kind, Struct)
     and kind not in (FreshTaskView, ListQuery, OperationQuery)
 ]
-_WIRE += [IssuedKey, Problem]
+_WIRE += [FollowedTaskView, IssuedKey, Problem, ProgressView]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
@@ -207,6 +209,11 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             operation["parameters"] = _query_parameters(ListQuery)
         case "list_operations":
             operation["parameters"] = _query_parameters(OperationQuery)
+        case "follow_task":
+            complete_stream(operation)
+            responses = {
+                status: each for status, each in operation["responses"].items() if int(status) < 400
+            }
     for response in responses.values():
         response.pop("headers" if not response.get("headers") else "", None)
     operation["responses"] = dict(sorted((responses | problem_responses(codes)).items()))

@@ -26,7 +26,9 @@ from leaseq.operations.lists import Lists, open_lists
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.operator import Operator
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.operations.wait import Pace
 from leaseq_api.address import keys_required
+from leaseq_api.follow.held import Held
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.principal import principal_of
@@ -35,6 +37,10 @@ from leaseq_api.security.principal import principal_of
 POOL_SIZE = 8
 # The schema is checked through a separate connection, so that clients cannot occupy it.
 SCHEMA_SECONDS = 5.0
+# Of the looks at all tasks that clients wait for. Many clients share one process, so it looks more
+# often than a program that waits for its own tasks. Where a look takes long, because there are
+# thousands of tasks or because Postgres is busy, looks take a tenth of its time at most.
+PACE = Pace(seconds=0.03, share=10.0)
 
 
 class Service:
@@ -50,8 +56,7 @@ class Service:
         self.stopping = asyncio.Event()
         keys = KeyRing(engine.access) if keys_required(config) else None
         self.authenticator = Authenticator(keys, engine.access)
-        # Answers that are held until a task ends.
-        self.held = 0
+        self.held = Held(config.api_connections)
         self._schema_lock = asyncio.Lock()
         self._schema_checked = float("-inf")
 
@@ -87,6 +92,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine,
         open_lists(config, name="leaseq api lists") as lists,
     ):
+        engine.waiter.pace = PACE
         service = Service(config, engine, lists, engine.known_types())
         with suppress(ServerUnreachable):
             await service.types.refresh()
@@ -94,6 +100,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = service.authenticator.keys
         if keys is not None:
             tasks.append(asyncio.create_task(keys.keep_fresh(stop=service.stopping)))
+        tasks.append(asyncio.create_task(_release_when_stopping(service)))
         try:
             yield service
         finally:
@@ -101,6 +108,12 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             await end(*tasks)
             if keys is not None:
                 await keys.aclose()
+
+
+async def _release_when_stopping(service: Service) -> None:
+    """One task for all held answers: a task for each of thousands would cost more than they do."""
+    await service.stopping.wait()
+    service.engine.waiter.release()
 
 
 def provide_service(request: Request[Any, Any, Any]) -> Service:

@@ -7,7 +7,6 @@ outcome of that call is a problem. The two busiest routes are answered directly 
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -22,10 +21,10 @@ from leaseq.operations.submission import accept
 from leaseq_api import parameters as given
 from leaseq_api.body import decode_json
 from leaseq_api.direct import as_response, direct, json_answer, read_body
+from leaseq_api.follow.task_events import follow_task
 from leaseq_api.idempotency import RAW_HEADER, parse_key
 from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.problems import RawAnswer
-from leaseq_api.refused import Refused
 from leaseq_api.schemas import (
     AttemptList,
     ListQuery,
@@ -37,9 +36,6 @@ from leaseq_api.schemas import (
 from leaseq_api.security.principal import may_read_contents, principal_of
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
-
-# Of all connections.
-HELD_SHARE = 0.75
 
 _decoder = msgspec.json.Decoder(SubmitBody)
 AnyRequest = Request[Any, Any, Any]
@@ -234,27 +230,24 @@ async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: f
     task = await tasks.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
-    # The other connections are for requests that are answered without waiting.
-    if service.held >= service.config.api_connections * HELD_SHARE:
-        raise Refused(
-            "overloaded",
-            "too many requests are waiting for a task: send the request without wait, or try again later",
-        )
-    service.held += 1
-    ended = asyncio.ensure_future(service.engine.waiter.wait(task_id, timeout=seconds))
-    stopping = asyncio.ensure_future(service.stopping.wait())
-    try:
-        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        service.held -= 1
-        ended.cancel()
-        stopping.cancel()
+    with service.held.hold(tasks.tenant):
+        await service.engine.waiter.wait(task_id, timeout=seconds)
     return await tasks.find(task_id)
 
 
 router = Router(
     "/api/tasks",
-    route_handlers=[submit, show, attempts, list_tasks, cancel, redrive, erase, free_key],
+    route_handlers=[
+        submit,
+        show,
+        attempts,
+        follow_task,
+        list_tasks,
+        cancel,
+        redrive,
+        erase,
+        free_key,
+    ],
     before_request=given.check_query,
     tags=["tasks"],
 )

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Struct
 
 from leaseq.dispatch.queue_lists import Depths
+from leaseq.ledger.followed import FollowedTask
 from leaseq.ledger.operation_log import OperationListing
 from leaseq.ledger.task_lists import Listing
 from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
+from leaseq_api.follow.event_views import FollowedTaskView
 from leaseq_api.schemas import (
     AttemptView,
     DepthsView,
@@ -44,6 +46,11 @@ def task_view(task: Task, *, contents: bool = True) -> TaskView:
     """A task as recorded in the ledger; without `contents`, only what leaseq itself wrote. An erased
     task has none, not even null."""
     return _view(TaskView, task, contents=contents and task.erased_at is None)
+
+
+def followed_view(task: FollowedTask, *, contents: bool = True) -> FollowedTaskView:
+    """A task as a stream of events shows it."""
+    return _view(FollowedTaskView, task, contents=contents and task.erased_at is None)
 
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
@@ -115,6 +122,7 @@ def _view(kind: type[T], source: Struct, *, contents: bool = True) -> T:
 __all__ = [
     "attempt_view",
     "depths_view",
+    "followed_view",
     "fresh_view",
     "operation_page",
     "remembered",

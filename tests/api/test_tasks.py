@@ -22,7 +22,7 @@ async def states(api: Api, query: str) -> list[str]:
 
 async def until_waited_for(api: Api, task_id: str) -> None:
     async with asyncio.timeout(60):
-        while task_id not in api.service.engine.waiter._waits:  # noqa: ASYNC110 - the waiter has no event for this
+        while task_id not in api.service.engine.waiter._watched:  # noqa: ASYNC110 - the waiter has no event for this
             await asyncio.sleep(0)
 
 
@@ -67,7 +67,7 @@ async def test_wait_holds_the_answer_until_the_task_ends(
 async def test_wait_ends_with_its_time(api: Api) -> None:
     task_id = await api.submitted()
     assert (await api.get(f"/api/tasks/{task_id}?wait=0.05"))["state"] == "PENDING"
-    assert not api.service.engine.waiter._waits
+    assert not api.service.engine.waiter._watched
 
 
 async def test_wait_ends_when_the_service_stops(api: Api) -> None:
@@ -231,10 +231,10 @@ async def test_held_answers_leave_connections_to_others(config: Config) -> None:
             asyncio.create_task(api.client.get(f"/api/tasks/{task_id}?wait=60")) for _ in range(3)
         ]
         async with asyncio.timeout(30):
-            while api.service.held < 3:  # noqa: ASYNC110 - the service has no event for this
+            while api.service.held.count < 3:  # noqa: ASYNC110 - the service has no event for this
                 await asyncio.sleep(0.01)
         problem(await api.client.get(f"/api/tasks/{task_id}?wait=60"), "overloaded")
         assert (await api.client.get(f"/api/tasks/{task_id}")).status_code == 200
         api.service.stopping.set()
         assert [(await answer).status_code for answer in held] == [200] * 3
-        assert api.service.held == 0
+        assert api.service.held.count == 0

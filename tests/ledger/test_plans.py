@@ -18,7 +18,7 @@ from psycopg import sql
 
 from leaseq.connections.postgres import PLANS
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import quoted
+from leaseq.ledger.arrays import numbers, quoted
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Claim
 from support.ledger import errored, submission, succeeded
@@ -125,6 +125,9 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "redrive_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
     "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
+    "find_changed": ({"ids": IDS, "since": None}, {"tasks_pkey"}),
+    "find_followed": ({"ids": IDS}, {"tasks_pkey"}),
+    "list_ends": ({"ids": FEW, "after": numbers([0] * 20)}, set()),
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),
     "find_snapshots": ({"ids": IDS}, {"tasks_pkey"}),
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
@@ -253,6 +256,8 @@ LONE: dict[str, dict[str, Any]] = {
     "find_keys": {"tenants": ["default"], "keys": ["k1"]},
     "find_claimed": {"ids": IDS[:1], "worker_id": "w"},
     "find_states": {"ids": IDS[:1]},
+    "find_changed": {"ids": IDS[:1], "since": "700"},
+    "find_followed": {"ids": IDS[:1]},
     "find_tasks": {"ids": IDS[:1], "tenant": "default"},
     "succeed_attempts": rows.success_arrays([succeeded(LEASE)]),
     "settle_attempts": rows.settlement_arrays([errored(LEASE)]),

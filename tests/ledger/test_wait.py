@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from time import monotonic
 
 import pytest
 
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.followed import Changes, FollowedTasks
 from leaseq.ledger.session import Session
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
-from leaseq.model import State
 from leaseq.operations.wait import BURST, POLLS_PER_SECOND, SLOWEST_POLL_SECONDS, Waiter
 from support.ledger import claim_task, open_worker, submit, succeeded
 
 
-class Counting(TaskLedger):
-    """Counts the questions, and can be away."""
+class Counting(FollowedTasks):
+    """Counts the tasks that are asked about, and can be away."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.asked: list[int] = []
+        self.returned = 0
         self.away = 0
         self.answered = asyncio.Event()
 
-    async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
-        self.asked.append(len(task_ids))
+    async def find_changed(self, ids: str, *, since: str | None) -> Changes:
+        self.asked.append(ids.count(",") + 1)
         if self.away:
             self.away -= 1
             raise ServerUnreachable
-        found = await super().find_states(task_ids)
+        found = await super().find_changed(ids, since=since)
+        self.returned += len(found.found)
         self.answered.set()
         return found
 
@@ -132,4 +134,5 @@ async def test_abandoned_wait_leaves_nothing_behind(
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
 
-    assert not waiter._waits
+    assert not waiter._watched
+    assert not waiter._quick

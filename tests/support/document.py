@@ -21,6 +21,9 @@ TELLING = ("allow", "idempotent-replayed", "link", "location", "retry-after")
 # Addresses for readers, which the document leaves out.
 PAGES = re.compile(r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?|/docs(/[A-Za-z.-]+)?")
 
+EVENT_STREAM = "text/event-stream"
+STREAM_LINE = re.compile(r"(event|id|data|retry|): .*|")
+
 
 class Document:
     """One document."""
@@ -61,6 +64,10 @@ class Document:
         assert media_type in response["content"], (
             f"{media_type!r} is not a media type of this answer: {where}"
         )
+        if media_type == EVENT_STREAM:
+            for line in body.decode().splitlines():
+                assert STREAM_LINE.fullmatch(line), f"not a line of a stream of events: {line!r}"
+            return
         self.validate(response["content"][media_type]["schema"], msgspec.json.decode(body), where)
         if media_type == PROBLEM_JSON and operation is not None:
             code = msgspec.json.decode(body)["code"]

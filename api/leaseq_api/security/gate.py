@@ -74,6 +74,8 @@ class Gate:
             return
         if method == "HEAD":
             scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]
+            # for routes whose content does not end
+            scope["head_only"] = True  # type: ignore[typeddict-unknown-key]
             await self._inner(scope, receive, _without_content(send))
         elif method == "OPTIONS" and (allowed := self._methods(scope["path"])):
             await send(

@@ -41,6 +41,7 @@ HOT = (
     "succeed_attempts",
     "settle_attempts",
     "find_states",
+    "find_changed",
 )
 PREPARED = {name: Prepared(name) for name in HOT}
 

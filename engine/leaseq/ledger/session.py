@@ -96,6 +96,7 @@ POSITIONAL = {
     "settle_attempts",
     "handler_succeed",
     "find_states",
+    "find_changed",
 }
 
 

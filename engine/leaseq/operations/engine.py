@@ -26,6 +26,7 @@ from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.access import Access
+from leaseq.operations.follow import Follower
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.operator import Operator
@@ -60,7 +61,8 @@ class Engine:
         self.config = config
         self.stores = stores
         self.pusher = Pusher(stores.dispatcher)
-        self.waiter = Waiter(stores.tasks)
+        self.waiter = Waiter(stores.followed)
+        self.follower = Follower(stores.followed, self.waiter)
         self.recovery = WorkerRecovery(
             config=config,
             ledger=stores.tasks,

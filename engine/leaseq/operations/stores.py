@@ -15,6 +15,7 @@ from leaseq.dispatch.queue_lists import QueueLists
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
+from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
@@ -32,6 +33,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     # the parts of the ledger
     tasks: TaskLedger
     task_lists: TaskLists
+    followed: FollowedTasks
     due_tasks: DueTaskLedger
     task_types: TypeLedger
     queues: QueueLedger
@@ -56,6 +58,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
     return Stores(
         tasks=TaskLedger(session),
         task_lists=TaskLists(session),
+        followed=FollowedTasks(session),
         due_tasks=DueTaskLedger(session),
         task_types=TypeLedger(session),
         queues=QueueLedger(session),

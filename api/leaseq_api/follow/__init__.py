@@ -1,0 +1,1 @@
+"""Answers that are held or go on: waits, and streams of events."""

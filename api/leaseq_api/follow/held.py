@@ -1,0 +1,50 @@
+"""Count the answers that are held: waits for a task, and streams.
+
+A held answer occupies a connection, so all of them together get a share of the connections. A tenant
+gets another one only while it holds fewer than are still free, so that one tenant never takes the
+last: alone it gets half of the share, and beside another one with half a quarter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from leaseq_api.refused import Refused
+
+# Of all connections. The others are for requests that are answered without waiting.
+HELD_SHARE = 0.75
+
+
+class Held:
+    """The held answers of one process."""
+
+    def __init__(self, connections: int) -> None:
+        self.count = 0
+        self._limit = max(int(connections * HELD_SHARE), 1)
+        self._of_tenants: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, tenant: str | None) -> Iterator[None]:
+        """Hold an answer within the block, for a tenant (None: unbound). Raises `Refused`."""
+        free = self._limit - self.count
+        if free <= 0 or (tenant is not None and self._of_tenants[tenant] >= free):
+            raise Refused(
+                "overloaded",
+                "too many requests wait for tasks or follow them: send the request without wait, or try again later",
+            )
+        self.count += 1
+        if tenant is not None:
+            self._of_tenants[tenant] += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+            if tenant is not None:
+                self._of_tenants[tenant] -= 1
+                if not self._of_tenants[tenant]:
+                    del self._of_tenants[tenant]
+
+
+__all__ = ["HELD_SHARE", "Held"]

@@ -1,0 +1,103 @@
+"""Stream the states of one task, the ends of its attempts, and its progress.
+
+The stream is about the ledger and nothing else, so it goes on while Redis is away, and while
+Postgres is away it is silent and then continues. It ends with the end of the task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.types import Scope
+
+from leaseq.errors import LeaseqError, ServerUnreachable, TaskNotFound
+from leaseq.loop import Pauses, Retries
+from leaseq.operations.follow import Look
+from leaseq.operations.wait import Watch
+from leaseq_api import parameters as given
+from leaseq_api.follow.event_stream import (
+    HEARTBEAT,
+    HEARTBEAT_SECONDS,
+    MEDIA_TYPE,
+    EventStream,
+    streaming,
+)
+from leaseq_api.follow.position import parse_position
+from leaseq_api.follow.sent_events import SentEvents
+from leaseq_api.openapi import api_codes
+from leaseq_api.security.principal import may_read_contents, principal_of
+from leaseq_api.service import Service
+
+LAST_EVENT_ID = b"last-event-id"
+AWAY = Pauses(0.2, growth=2.0, cap=2.0)
+
+
+async def stream_task(stream: EventStream, service: Service, scope: Scope) -> None:
+    """Send what a client does not know yet of a task, until the task has ended."""
+    task_id = given.check_task_id(scope["path_params"]["task_id"])
+    tenant = principal_of(scope).tenant
+    last = dict(scope["headers"]).get(LAST_EVENT_ID, b"").decode("latin-1")
+    sent = SentEvents(parse_position(last), contents=may_read_contents(scope))
+    with service.held.hold(tenant), service.engine.follower.watch(task_id) as watch:
+        look = await service.engine.follower.look(watch, tenant=tenant, after=sent.position.ends)
+        if sent.is_complete(look):
+            await stream.refuse_to_continue()
+            return
+        await stream.begin()
+        if stream.head_only:
+            return
+        while True:
+            for piece in sent.news(look):
+                await stream.write(piece)
+            if look.ended or service.stopping.is_set():
+                break
+            await _await_news(stream, service, watch)
+            later = await _look_again(service, watch, tenant=tenant, after=sent.position.ends)
+            if later is None:
+                break
+            look = later
+        await stream.end()
+
+
+async def _await_news(stream: EventStream, service: Service, watch: Watch) -> None:
+    """Return when there may be something to tell, or the process stops. Until then send comments."""
+    while not (watch.news.is_set() or service.stopping.is_set()):
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await watch.news.wait()
+        except TimeoutError:
+            await stream.write(HEARTBEAT)
+    watch.news.clear()
+
+
+async def _look_again(
+    service: Service, watch: Watch, *, tenant: str | None, after: int
+) -> Look | None:
+    """The task as it is now. None: it is gone, or the process stops while Postgres is away."""
+    retries = Retries(AWAY, stop=service.stopping)
+    while True:
+        try:
+            return await service.engine.follower.look(watch, tenant=tenant, after=after)
+        except TaskNotFound:
+            return None
+        except ServerUnreachable as error:
+            await retries.wait(error)
+            if service.stopping.is_set():
+                return None
+
+
+@get(
+    "/{task_id:str}/events",
+    scope="read",
+    media_type=MEDIA_TYPE,
+    middleware=[streaming(stream_task, scope="read")],
+    codes=api_codes("task_not_found"),
+)
+async def follow_task(request: Request[Any, Any, Any], task_id: given.TaskId) -> Response[str]:
+    """Follow one task as server-sent events, until it has ended."""
+    raise LeaseqError("the middleware of this route answers")
+
+
+__all__ = ["follow_task", "stream_task"]
