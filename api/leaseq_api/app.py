@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
 from leaseq_api import access, audit, docs_page, health, operate, problem_pages, problems, tasks
+from leaseq_api.batch.route import router as batch_router
 from leaseq_api.openapi import openapi_config
 from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
@@ -37,6 +38,7 @@ def create_app(config: Config) -> Litestar:
     app = Litestar(
         route_handlers=[
             tasks.router,
+            batch_router,
             operate.router,
             access.router,
             audit.router,

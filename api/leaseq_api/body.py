@@ -37,25 +37,41 @@ def decode_json(
     """Decode a body. Raises `Refused`; `misfit` is the code for JSON that does not fit. The HTTP
     server limits its size."""
     if headers.get(b"content-type") != JSON or b"content-encoding" in headers:
-        _check_media_type(headers)
+        check_media_type(headers)
     try:
         return decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        raise _misfit(misfit, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused("json_invalid", f"the body is not valid JSON: {error}") from None
-    except RecursionError:
-        raise Refused("json_invalid", "the body is nested too deeply") from None
+    except (ValueError, RecursionError) as error:
+        raise _refusal(error, "the body", misfit=misfit) from None
 
 
-def _check_media_type(headers: Mapping[bytes, bytes]) -> None:
+def decode_item(raw: bytes | memoryview, decoder: msgspec.json.Decoder[T]) -> T | Refused:
+    """Decode one item of a body, or return the reason why it is refused."""
+    try:
+        return decoder.decode(raw)
+    except (ValueError, RecursionError) as error:
+        return _refusal(error, "the item")
+
+
+def check_media_type(headers: Mapping[bytes, bytes], other: re.Pattern[str] | None = None) -> None:
+    """Raise `Refused` unless the body is JSON in UTF-8, or of the `other` media type."""
     given = headers.get(b"content-type", b"").decode("latin-1")
-    if not _CONTENT_TYPE.fullmatch(given.strip()):
+    if not (other or _CONTENT_TYPE).fullmatch(given.strip()):
         raise Refused(
             "media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8"
         )
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refused("media_type_unsupported", "the body must not be compressed")
+
+
+def _refusal(error: Exception, what: str, *, misfit: str = "submission_invalid") -> Refused:
+    """The problem for bytes that are not JSON, or do not fit."""
+    if isinstance(error, msgspec.ValidationError):
+        return _misfit(misfit, str(error))
+    if isinstance(error, RecursionError):
+        return Refused("json_invalid", f"{what} is nested too deeply")
+    if not isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
+        raise error
+    return Refused("json_invalid", f"{what} is not valid JSON: {error}")
 
 
 def _misfit(code: str, message: str) -> Refused:
@@ -69,4 +85,4 @@ def _misfit(code: str, message: str) -> Refused:
     return Refused(code, message, pointer="")
 
 
-__all__ = ["JSON", "decode_json"]
+__all__ = ["JSON", "check_media_type", "decode_item", "decode_json"]

@@ -17,8 +17,9 @@ from msgspec import Raw, Struct
 
 from leaseq.model import Outcome, State, TaskError, WorkerRecord
 from leaseq_api.access_examples import ACCESS_EXAMPLES, KEY_ID
+from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
 from leaseq_api.problem_kinds import KINDS
-from leaseq_api.problems import PROBLEM_JSON, page_of
+from leaseq_api.problems import PROBLEM_JSON, Problem, page_of
 from leaseq_api.schemas import (
     AttemptList,
     AttemptView,
@@ -105,6 +106,17 @@ _SUBMISSIONS = {
         ),
     ),
 }
+
+_BATCH_TASK = BatchTask(**_TASK, state=State.PENDING)
+_BATCH_PROBLEM = Problem(
+    type=page_of("payload_invalid"),
+    title=KINDS["payload_invalid"].title,
+    status=KINDS["payload_invalid"].status,
+    detail="Expected `int`, got `str` - at `$.cents`",
+    code="payload_invalid",
+    instance="/api/tasks/batch",
+    pointer="/payload/cents",
+)
 
 _ERASED: Tree = {
     name: value for name, value in _ENDED.items() if name not in ("progress", "error")
@@ -232,6 +244,33 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
             ),
         )
     },
+    "BatchItem": {
+        "item": (
+            "A submission with its own idempotency key",
+            BatchItem(type="charge", payload=Raw(b'{"cents":500}'), idempotency_key="order-1"),
+        )
+    },
+    "BatchOutcome": {
+        "recorded": (
+            "The item is recorded",
+            BatchOutcome(status=202, replayed=False, task=_BATCH_TASK),
+        ),
+        "refused": (
+            "The item is refused, and others are not affected",
+            BatchOutcome(status=422, problem=_BATCH_PROBLEM),
+        ),
+    },
+    "BatchAnswer": {
+        "both": (
+            "One item was recorded, and one refused",
+            BatchAnswer(
+                items=[
+                    BatchOutcome(status=202, replayed=False, task=_BATCH_TASK),
+                    BatchOutcome(status=422, problem=_BATCH_PROBLEM),
+                ]
+            ),
+        )
+    },
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
@@ -262,6 +301,11 @@ def add_examples(document: Tree) -> None:
 
 def _of_schema(schema: Tree, *, sent: bool = False) -> Tree:
     """The examples of a schema, or of a choice of schemas. A client does not send null members."""
+    if schema.get("type") == "array":
+        return {
+            example: content | {"value": [content["value"]]}
+            for example, content in _of_schema(schema["items"], sent=sent).items()
+        }
     names = [
         named[1]
         for choice in schema.get("anyOf", [schema])

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from leaseq.api_keys import IssuedKey
 from leaseq_api import schemas
+from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.examples import add_examples
 from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import FollowedTaskView, ProgressView
@@ -45,7 +46,7 @@ _WIRE: list[Any] = [
     and issubclass(kind, Struct)
     and kind not in (FreshTaskView, ListQuery, OperationQuery)
 ]
-_WIRE += [FollowedTaskView, IssuedKey, Problem, ProgressView]
+_WIRE += [BatchAnswer, BatchItem, BatchOutcome, FollowedTaskView, IssuedKey, Problem, ProgressView]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
@@ -179,7 +180,8 @@ def _components() -> Tree:
     _add_types(components)
     # Null is as good as no value, for which `required` knows no word.
     both = {"delay_seconds": {"type": "number"}, "run_at": {"type": "string"}}
-    components["SubmitBody"]["not"] = {"properties": both, "required": list(both)}
+    for name in ("SubmitBody", "BatchItem"):
+        components[name]["not"] = {"properties": both, "required": list(both)}
     return components
 
 
@@ -205,6 +207,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
     match operation["operationId"]:
         case "submit":
             _complete_submit(operation, responses["202"], key_required=key_required)
+        case "submit_batch":
+            _complete_batch(operation, responses["200"])
         case "list_tasks":
             operation["parameters"] = _query_parameters(ListQuery)
         case "list_operations":
@@ -252,6 +256,23 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
             "The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"
         ),
         "Idempotent-Replayed": _header("Present where the key was seen before", enum=["true"]),
+    }
+
+
+def _complete_batch(operation: Tree, answered: Tree) -> None:
+    array = {"type": "array", "maxItems": MAX_ITEMS, "items": _ref("BatchItem")}
+    operation["requestBody"] = {
+        "required": True,
+        "description": "At most 16 MiB. In `application/x-ndjson` each line is an item",
+        "content": {
+            "application/json": {"schema": array},
+            "application/x-ndjson": {"schema": _ref("BatchItem")},
+        },
+    }
+    # With `Accept: application/x-ndjson` each line is an outcome.
+    answered["content"] = {
+        "application/json": {"schema": _ref("BatchAnswer")},
+        "application/x-ndjson": {"schema": _ref("BatchOutcome")},
     }
 
 

@@ -215,6 +215,11 @@ KINDS: dict[str, Kind] = {
         "The body is too large",
         "Send less. Store large data elsewhere, and submit a reference to it.",
     ),
+    "batch_too_large": Kind(
+        413,
+        "The batch has too many items",
+        "Send fewer items in each batch. The outcomes that were answered, if any, say which items are recorded.",
+    ),
     "target_too_long": Kind(
         414,
         "The target of the request is too long",

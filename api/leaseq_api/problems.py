@@ -127,6 +127,20 @@ def _link(code: str) -> str:
     return f'<{page_of(code)}>; rel="describedby"; type="text/html"'
 
 
+def problem_of(error: LeaseqError | Refused, *, path: bytes, most: int) -> Problem:
+    """The problem for one item of a request, with a detail of at most so many characters."""
+    code, detail, members = error.code, str(error), {}
+    if isinstance(error, Refused):
+        members = error.members
+    elif code in KINDS:
+        members = _members(error)
+        detail = _public_detail(error)
+    else:
+        emit("request.failed", method="POST", error=type(error).__name__, traceback="")
+        code, detail = "internal_error", FAULT
+    return _problem(code, detail[:most], instance=quote(path, safe="/%"), **members)
+
+
 def _problem(code: str, detail: str, *, instance: str, **members: str) -> Problem:
     kind = KINDS[code]
     return Problem(
@@ -178,6 +192,15 @@ def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[P
     """For refusals and temporary failures of leaseq."""
     if error.code not in KINDS:
         return of_fault(request, error)
+    members = _members(error)
+    if "task_id" not in members and is_task_id(
+        meant := str(request.path_params.get("task_id", "")).lower()
+    ):
+        members["task_id"] = meant
+    return answer(request, error.code, _public_detail(error), **members)
+
+
+def _members(error: LeaseqError) -> dict[str, str]:
     members: dict[str, str] = {}
     if isinstance(error, PayloadInvalid):
         members["pointer"] = "/payload" + error.pointer
@@ -185,11 +208,14 @@ def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[P
         members["pointer"] = "/" + error.field
     if isinstance(error, IdempotencyKeyReused):
         members["task_id"] = error.task_id
-    elif is_task_id(meant := str(request.path_params.get("task_id", "")).lower()):
-        members["task_id"] = meant
-    # The text of a driver about an unreachable store (addresses, users) is not for clients.
+    return members
+
+
+def _public_detail(error: LeaseqError) -> str:
+    """The text of an error. That of a driver about an unreachable store (addresses, users) is not
+    for clients."""
     away = KINDS[error.code].status == 503 and error.code != "lists_busy"
-    return answer(request, error.code, STORE_AWAY if away else str(error), **members)
+    return STORE_AWAY if away else str(error)
 
 
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
@@ -245,5 +271,6 @@ __all__ = [
     "of_leaseq",
     "of_refusal",
     "page_of",
+    "problem_of",
     "raw_problem",
 ]

@@ -23,8 +23,10 @@ from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import emit
 from leaseq_api.address import cannot_listen, check_address, keys_required, no_key_exists
 from leaseq_api.app import create_app
+from leaseq_api.batch.route import NDJSON, PATH
+from leaseq_api.batch.schemas import MAX_BYTES
 from leaseq_api.http_server.exchange import Application
-from leaseq_api.http_server.limits import MIB, Limits
+from leaseq_api.http_server.limits import MIB, LargeBody, Limits
 from leaseq_api.http_server.server import Server
 from leaseq_api.processes import report_open
 
@@ -86,6 +88,7 @@ def limits_of(config: Config) -> Limits:
     return Limits(
         connections=config.api_connections,
         body_bytes=config.payload_max_bytes,
+        large_bodies={PATH: LargeBody(MAX_BYTES, NDJSON)},
         in_flight_bytes=max(64 * MIB, 4 * config.payload_max_bytes),
     )
 

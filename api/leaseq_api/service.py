@@ -35,6 +35,7 @@ from leaseq_api.security.principal import principal_of
 
 # One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8
+BATCH_TURNS = 2
 # The schema is checked through a separate connection, so that clients cannot occupy it.
 SCHEMA_SECONDS = 5.0
 # Of the looks at all tasks that clients wait for. Many clients share one process, so it looks more
@@ -57,6 +58,10 @@ class Service:
         keys = KeyRing(engine.access) if keys_required(config) else None
         self.authenticator = Authenticator(keys, engine.access)
         self.held = Held(config.api_connections)
+        # Batches that are being received, recorded or answered; and the turns in which their
+        # chunks are written, so that connections remain for lone submissions and for reads.
+        self.batches = 0
+        self.batch_turns = asyncio.Semaphore(BATCH_TURNS)
         self._schema_lock = asyncio.Lock()
         self._schema_checked = float("-inf")
 

@@ -19,7 +19,10 @@ from support.ledger import claim_task, open_worker, succeeded
 
 PACKAGE = "leaseq_generated_client"
 # The code is run and not read, so it needs no formatting.
-SETTINGS = "post_hooks: []\n"
+# It knows no lines of JSON: they are a file to it.
+SETTINGS = (
+    "post_hooks: []\ncontent_type_overrides:\n  application/x-ndjson: application/octet-stream\n"
+)
 
 
 async def generate(document: dict[str, Any], folder: Path) -> str:

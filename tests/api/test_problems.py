@@ -132,6 +132,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
         "/api/queues/{queue}/pause",
         "/api/queues/{queue}/resume",
         "/api/tasks",
+        "/api/tasks/batch",
         "/api/tasks/{task_id}",
         "/api/tasks/{task_id}/attempts",
         "/api/tasks/{task_id}/cancel",

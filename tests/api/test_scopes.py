@@ -43,6 +43,7 @@ SCOPES_OF = {
     "rotate_key": "admin",
     "show": "read",
     "submit": "submit",
+    "submit_batch": "submit",
 }
 # Operations on what all tenants share: a key that is bound to a tenant is refused.
 UNBOUND = {"pause", "resume"}

@@ -1,4 +1,4 @@
-"""The two rules of the API that a document cannot state.
+"""The rules of the API that a document cannot state, and lines of JSON.
 
 A key that comes again with another content is refused, so that a key which was sent before is
 replaced. An answer is held for as long as the client asks, so that a long but valid `wait` is
@@ -7,6 +7,7 @@ shortened. Everything else is sent as it was made.
 
 from __future__ import annotations
 
+import json
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,18 @@ LONGEST_WAIT_SECONDS = 0.05
 
 _seen: set[str] = set()
 _numbers = count()
+
+
+@schemathesis.serializer("application/x-ndjson")
+def to_lines(_context: Any, value: Any) -> bytes:
+    """A batch of one item."""
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+@schemathesis.deserializer("application/x-ndjson")
+def from_lines(_context: Any, response: Any) -> Any:
+    """The first outcome, which has the schema of all."""
+    return json.loads(response.content.partition(b"\n")[0] or b"null")
 
 
 @schemathesis.hook

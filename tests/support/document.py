@@ -18,6 +18,7 @@ from leaseq_api.problems import PROBLEM_JSON
 
 # Headers that say something to a program. One of them that is not in the document is an error, too.
 TELLING = ("allow", "idempotent-replayed", "link", "location", "retry-after")
+NDJSON = "application/x-ndjson"
 # Addresses for readers, which the document leaves out.
 PAGES = re.compile(r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?|/docs(/[A-Za-z.-]+)?")
 
@@ -68,7 +69,10 @@ class Document:
             for line in body.decode().splitlines():
                 assert STREAM_LINE.fullmatch(line), f"not a line of a stream of events: {line!r}"
             return
-        self.validate(response["content"][media_type]["schema"], msgspec.json.decode(body), where)
+        schema = response["content"][media_type]["schema"]
+        values = body.split(b"\n")[:-1] if media_type == NDJSON else [body]
+        for value in map(msgspec.json.decode, values):
+            self.validate(schema, value, where)
         if media_type == PROBLEM_JSON and operation is not None:
             code = msgspec.json.decode(body)["code"]
             codes = response["description"].removeprefix("code: ").split(", ")

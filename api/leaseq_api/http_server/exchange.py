@@ -107,7 +107,7 @@ class Exchange:
         """Answer by the application, or by a 500 where it raises before it has answered."""
         try:
             await application(self._scope(addresses), self.receive, self.send)
-            if not self._started:
+            if not self._started and not (self.stream is not None and self.stream.lost):
                 raise RuntimeError("the application gave no answer")
         except Exception as error:
             where = "".join(format_tb(error.__traceback__)[-5:])

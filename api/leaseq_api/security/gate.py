@@ -54,6 +54,11 @@ class Gate:
         self._app = app
         self._inner = inner
         self._hosts = hosts
+        self._plain = {
+            route.path: frozenset(route.methods)
+            for route in app.routes
+            if hasattr(route, "methods") and "{" not in route.path
+        }
         self._routes = [
             (_pattern(route.path), frozenset(route.methods))
             for route in app.routes
@@ -135,7 +140,8 @@ class Gate:
         """The methods of an address. Empty: there is no such address."""
         if path == "*":
             return {"DELETE", "GET", "HEAD", "OPTIONS", "POST"}
-        return {
+        # An address without parameters comes before one with them.
+        return set(self._plain.get(path, ())) or {
             method
             for pattern, methods in self._routes
             if pattern.fullmatch(path)

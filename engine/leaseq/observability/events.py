@@ -126,6 +126,7 @@ CATALOGUE: dict[str, Kind] = {
     "process.ended": Kind(WARNING, "pid reason"),
     "api.crowded": Kind(WARNING, "connections in_flight_bytes"),
     "api.stopping": Kind(INFO),
+    "batch.abandoned": Kind(INFO, "recorded"),
     "api.stopped": Kind(INFO),
     "request.failed": Kind(ERROR, "method error traceback"),
     "schema.refused": Kind(WARNING, "type error"),

@@ -1,0 +1,1 @@
+"""Many submissions in one request, each with its own outcome."""

@@ -1,0 +1,120 @@
+"""Find the items in the body of a batch, without parsing them.
+
+Lines are found while they arrive. The elements of a JSON array are found when all of it is there.
+Either takes linear time for any bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from leaseq_api.refused import Refused
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+# A string, or a word: a number, true, false, null. Whether it is one is seen when it is parsed.
+_SCALAR = re.compile(_STRING + rb'|[^ \t\n\r,"\[\]{}]++', re.DOTALL)
+# A value with brackets, to so many levels. A value that is deeper is searched level by level.
+_LEVELS = 8
+_NESTED = rb"(?!)"
+for _ in range(_LEVELS):
+    _NESTED = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"|" + _NESTED + rb")*+[\]}]"
+# Everything up to the next bracket that ends or begins a level, and that bracket.
+_BRACKET = re.compile(
+    rb'(?:[^"\[\]{}]++|' + _STRING + rb"|" + _NESTED + rb")*+([\[\]{}])", re.DOTALL
+)
+_VALUE = re.compile(_NESTED, re.DOTALL)
+# An item has fewer (leaseq/codec.py). One with a few more fails alone.
+MAX_DEPTH = 128
+_OPENING = (b"[", b"{")
+
+
+class Lines:
+    """The lines of a body that arrives in pieces."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._begun = bytearray()
+        self._too_long = False
+
+    def feed(self, piece: bytes, *, last: bool) -> list[bytes | None]:
+        """The lines that end in a piece; with `last`, the line without an end too. None: a line
+        that is longer than the limit, of which nothing was kept."""
+        first, *others = piece.split(b"\n")
+        self._begin(first)
+        lines: list[bytes | None] = []
+        for line in others:
+            lines.append(self._end())
+            self._begin(line)
+        if last:
+            lines.append(self._end())
+        return lines
+
+    def _begin(self, part: bytes) -> None:
+        if self._too_long or len(self._begun) + len(part) > self._max_bytes:
+            self._too_long = True
+            self._begun.clear()
+        else:
+            self._begun += part
+
+    def _end(self) -> bytes | None:
+        line = None if self._too_long else bytes(self._begun)
+        self._begun.clear()
+        self._too_long = False
+        return line
+
+
+def split_array(raw: bytes) -> Iterator[memoryview]:
+    """The elements of a JSON array. Whether each of them is JSON is seen when it is parsed. Raises
+    `Refused` where the array itself is not JSON."""
+    view = memoryview(raw)
+    at = _skip(raw, 0)
+    if raw[at : at + 1] != b"[":
+        raise Refused("submission_invalid", "the body of a batch is an array", pointer="")
+    at = _skip(raw, at + 1)
+    ended = raw[at : at + 1] == b"]"
+    count = 0
+    while not ended:
+        end = _end_of_value(raw, at)
+        if end is None:
+            raise Refused(
+                "json_invalid", f"item {count} of the array is not valid JSON, or nested too deeply"
+            )
+        yield view[at:end]
+        count += 1
+        at = _skip(raw, end)
+        ended = raw[at : at + 1] == b"]"
+        if not ended:
+            if raw[at : at + 1] != b",":
+                raise Refused(
+                    "json_invalid", f"there is no comma or bracket after item {count - 1}"
+                )
+            at = _skip(raw, at + 1)
+    if _skip(raw, at + 1) != len(raw):
+        raise Refused("json_invalid", "there is something behind the end of the array")
+
+
+def _skip(raw: bytes, at: int) -> int:
+    found = _SPACE.match(raw, at)
+    return at if found is None else found.end()
+
+
+def _end_of_value(raw: bytes, at: int) -> int | None:
+    """The end of the value that begins here. None: no value does, or it has no end, or it has more
+    levels than any item."""
+    if raw[at : at + 1] not in _OPENING:
+        scalar = _SCALAR.match(raw, at)
+        return None if scalar is None else scalar.end()
+    if (nested := _VALUE.match(raw, at)) is not None:
+        return nested.end()
+    depth = 0
+    while depth <= MAX_DEPTH and (bracket := _BRACKET.match(raw, at)) is not None:
+        depth += 1 if bracket[1] in _OPENING else -1
+        at = bracket.end()
+        if depth == 0:
+            return at
+    return None
+
+
+__all__ = ["Lines", "split_array"]
