@@ -80,6 +80,17 @@ class Service:
             Actor(name=principal.name, key_id=principal.key_id, tenant=principal.tenant)
         )
 
+    def may_go_on(self, scope: Scope) -> bool:
+        """Whether the key of a request that was held is still valid: data may be sent for it."""
+        keys = self.authenticator.keys
+        return keys is None or keys.is_valid(principal_of(scope))
+
+    def may_wait(self, scope: Scope) -> bool:
+        """Whether a request may be held longer: its key is not known to be revoked. While the
+        ledger is away this is not known, and nothing is sent."""
+        keys = self.authenticator.keys
+        return keys is None or not keys.is_withdrawn(principal_of(scope))
+
     async def check_schema(self) -> None:
         """Raise `SchemaMismatch` if the schema has another version. Checked again after a few
         seconds, once for all callers."""

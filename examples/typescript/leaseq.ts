@@ -2,6 +2,22 @@
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
+export interface ApiKey {
+  id: string;
+  name: string;
+  scopes: ("admin" | "metrics" | "operate" | "payloads" | "read" | "submit")[];
+  tenant: string | null;
+  created_at: string;
+  expires_at: string | null;
+  revoked_at: string | null;
+  replaced_by: string | null;
+  last_used_at: string | null;
+}
+
+export interface ApiKeyList {
+  keys: ApiKey[];
+}
+
 export interface AttemptList {
   task_id: string;
   erased_at: string | null;
@@ -27,6 +43,37 @@ export interface DepthsView {
   suspect: number;
   parked: number;
   backlog_since: string | null;
+}
+
+export interface FollowedTaskView {
+  task_id: string;
+  tenant: string;
+  queue: string;
+  type: string;
+  state: State;
+  attempt: number;
+  retry_count: number;
+  created_at: string;
+  run_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  cancel_requested_at: string | null;
+  erased_at: string | null;
+  worker_id: string | null;
+  error?: Json;
+  result?: Json;
+}
+
+export interface IssuedKey {
+  text: string;
+  key: ApiKey;
+}
+
+export interface KeyBody {
+  name: string;
+  scopes: ("admin" | "metrics" | "operate" | "payloads" | "read" | "submit")[];
+  tenant: string | null;
+  expires_seconds?: number | null;
 }
 
 export interface Live {
@@ -73,6 +120,11 @@ export interface Problem {
   redis?: "up" | "away";
 }
 
+export interface ProgressView {
+  attempt: number;
+  progress: Json;
+}
+
 export interface QueueList {
   queues: QueueView[];
 }
@@ -96,6 +148,10 @@ export interface RememberedTask {
   state: State;
   idempotency_key: string | null;
   created_at: string;
+}
+
+export interface RotateBody {
+  overlap_seconds?: number;
 }
 
 export type State = "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
@@ -175,6 +231,24 @@ export interface TaskView {
   payload?: Json;
 }
 
+export interface Tenant {
+  name: string;
+  created_at: string;
+}
+
+export interface TenantBody {
+  name: string;
+}
+
+export interface TenantList {
+  tenants: Tenant[];
+}
+
+export interface TenantView {
+  name: string;
+  created: boolean;
+}
+
 export interface WorkerList {
   workers: WorkerRecord[];
 }
@@ -227,6 +301,13 @@ export interface Operations {
     body: undefined;
     answer: AttemptList;
   };
+  follow_task: {
+    method: "GET";
+    path: "/api/tasks/{task_id}/events";
+    query: {};
+    body: undefined;
+    answer: ReadableStream<Uint8Array>;
+  };
   cancel: {
     method: "POST";
     path: "/api/tasks/{task_id}/cancel";
@@ -276,10 +357,52 @@ export interface Operations {
     body: undefined;
     answer: WorkerList;
   };
+  list_keys: {
+    method: "GET";
+    path: "/api/keys";
+    query: { ended?: boolean; };
+    body: undefined;
+    answer: ApiKeyList;
+  };
+  create_key: {
+    method: "POST";
+    path: "/api/keys";
+    query: {};
+    body: KeyBody;
+    answer: IssuedKey;
+  };
+  rotate_key: {
+    method: "POST";
+    path: "/api/keys/{key_id}/rotate";
+    query: {};
+    body: RotateBody;
+    answer: IssuedKey;
+  };
+  revoke_key: {
+    method: "DELETE";
+    path: "/api/keys/{key_id}";
+    query: {};
+    body: undefined;
+    answer: ApiKey;
+  };
+  list_tenants: {
+    method: "GET";
+    path: "/api/tenants";
+    query: {};
+    body: undefined;
+    answer: TenantList;
+  };
+  create_tenant: {
+    method: "POST";
+    path: "/api/tenants";
+    query: {};
+    body: TenantBody;
+    answer: TenantView;
+  };
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "cancel" | "erase" | "free_key" | "pause" | "redrive" | "resume"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

@@ -20,6 +20,7 @@ from leaseq_api.follow import task_events
 from leaseq_api.http_server.exchange import Application
 from support.api import Api, open_api, problem
 from support.event_stream import Event, following
+from support.keys import bearer, issue
 from support.ledger import claim_task, errored, open_worker, promote_due, succeeded
 from support.raw_http import Served, serving
 
@@ -241,3 +242,31 @@ async def test_a_tenant_never_holds_the_last_answer(config: Config) -> None:
                 stack.enter_context(held.hold(None))
             problem(await api.client.get(path), "overloaded")
         assert held.count == 0
+
+
+async def test_a_stream_and_a_wait_end_with_their_key(
+    guarded: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_events, "HEARTBEAT_SECONDS", 0.05)
+    access = guarded.service.engine.access
+    keys = [await issue(guarded, "read", "submit", tenant="acme") for _ in range(2)]
+    body = {"type": "add", "payload": 1}
+    submitted = await guarded.client.post("/api/tasks", json=body, headers=bearer(keys[0].text))
+    path = f"/api/tasks/{submitted.json()['task_id']}"
+    async with (
+        serving(cast(Application, guarded.app)) as served,
+        following(served.port, f"{path}/events", **bearer(keys[0].text)) as stream,
+        following(served.port, f"{path}/events", **bearer(keys[1].text)) as other,
+    ):
+        seen = await stream.until("state")
+        assert not {"error", "result", "progress"} & set(seen.data)
+        waiting = asyncio.create_task(
+            guarded.client.get(f"{path}?wait=60", headers=bearer(keys[0].text))
+        )
+        await served.until(lambda: guarded.service.held.count == 3)
+        await access.revoke_key(keys[0].key.id)
+        assert await stream.rest() == []
+        guarded.service.engine.waiter.release()
+        problem(await waiting, "key_revoked")
+        assert (await other.until("state")).data["state"] == "PENDING"
+        guarded.service.stopping.set()

@@ -27,6 +27,7 @@ SCOPES_OF = {
     "create_key": "admin",
     "create_tenant": "admin",
     "erase": "operate",
+    "follow_task": "read",
     "free_key": "operate",
     "list_keys": "admin",
     "list_operations": "operate",

@@ -26,6 +26,7 @@ from support.document import Document
 LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
+    "follow_task": "a stream: use an SSE client, docs/following.md",
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key"),
@@ -55,6 +56,8 @@ NO_STRUCT = {
     "SubmitBody": "a submission, whose options are compared below",
     "RememberedTask": "an answer to a submission, which is a `Submitted`",
     "Problem": "becomes an exception",
+    "FollowedTaskView": "of a stream, which is left out",
+    "ProgressView": "of a stream, which is left out",
     "Live": "of an operation that is left out",
     "Ready": "of an operation that is left out",
     **dict.fromkeys(

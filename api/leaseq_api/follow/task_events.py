@@ -51,25 +51,28 @@ async def stream_task(stream: EventStream, service: Service, scope: Scope) -> No
         while True:
             for piece in sent.news(look):
                 await stream.write(piece)
-            if look.ended or service.stopping.is_set():
+            if look.ended or not await _await_news(stream, service, watch, scope):
                 break
-            await _await_news(stream, service, watch)
             later = await _look_again(service, watch, tenant=tenant, after=sent.position.ends)
-            if later is None:
+            if later is None or not service.may_go_on(scope):
                 break
             look = later
         await stream.end()
 
 
-async def _await_news(stream: EventStream, service: Service, watch: Watch) -> None:
-    """Return when there may be something to tell, or the process stops. Until then send comments."""
+async def _await_news(stream: EventStream, service: Service, watch: Watch, scope: Scope) -> bool:
+    """Return when there may be news, and until then send comments. False: the process stops, or the
+    key was revoked."""
     while not (watch.news.is_set() or service.stopping.is_set()):
         try:
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 await watch.news.wait()
         except TimeoutError:
+            if not service.may_wait(scope):
+                return False
             await stream.write(HEARTBEAT)
     watch.news.clear()
+    return not service.stopping.is_set()
 
 
 async def _look_again(

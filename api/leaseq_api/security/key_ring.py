@@ -98,6 +98,16 @@ class KeyRing:
         entry.used = True
         return entry.principal
 
+    def is_withdrawn(self, principal: Principal) -> bool:
+        """Whether the key of a request is known to be revoked or expired. Of an old record this
+        tells as much as the ledger did."""
+        if principal.key_id is None:
+            return False
+        entry = self._entries.get(principal.key_id)
+        if entry is None or entry.is_revoked:
+            return True
+        return entry.ends is not None and entry.ends <= self._loop.time()
+
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key of a request that goes on for long is still valid. Not, where its record
         is not remembered any more."""
