@@ -36,6 +36,12 @@ KINDS: dict[str, Kind] = {
         "The payload does not fit what the handler takes",
         "Correct the payload at `pointer`, so that it fits the parameters of the handler. Nothing was stored.",
     ),
+    "payload_not_encoded": Kind(
+        422,
+        "The payload is not encoded",
+        "The app of this type encrypts its contents: submit from Python with its codec, or encode the payload yourself "
+        "and send it as `leaseq_codec` and `data`. Nothing was stored.",
+    ),
     "payload_too_large": Kind(
         413,
         "The payload is too large",

@@ -81,6 +81,7 @@ async def answer_task(service: Service, scope: Scope, _: Receive) -> RawAnswer:
         "media_type_unsupported",
         "submission_invalid",
         "payload_invalid",
+        "payload_not_encoded",
         "unknown_type",
         "idempotency_key_reused",
     ),

@@ -8,6 +8,7 @@ from leaseq.app import Leaseq
 from leaseq.config import Config
 from leaseq.context import Context
 from leaseq.errors import (
+    CodecMismatch,
     ConfigInvalid,
     Fail,
     Fenced,
@@ -27,10 +28,12 @@ from leaseq.errors import (
     TaskNotFound,
 )
 from leaseq.model import State, Task
+from leaseq.payloads.payload_codec import PayloadCodec
 from leaseq.task import BoundTask, TaskHandle, TypedTask
 
 __all__ = [
     "BoundTask",
+    "CodecMismatch",
     "Config",
     "ConfigInvalid",
     "Context",
@@ -41,6 +44,7 @@ __all__ = [
     "Leaseq",
     "LeaseqError",
     "NotOpen",
+    "PayloadCodec",
     "PayloadInvalid",
     "ResultTimeout",
     "Retry",

@@ -25,6 +25,7 @@ from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.payloads.payload_codec import ContentCodec, PayloadCodec
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
 
@@ -35,11 +36,19 @@ R = TypeVar("R")
 class Leaseq:
     """An app: task types and, while it is open, connections to both stores.
 
-    `config` defaults to the environment (LEASEQ_*), read when the app is opened.
+    `config` defaults to the environment (LEASEQ_*), read when the app is opened. With a `codec` the
+    payloads, results, progress and errors of its tasks are encoded before they leave the app.
     """
 
-    def __init__(self, config: Config | None = None, *, tenant: str = DEFAULT_TENANT) -> None:
-        self.registry = Registry()
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        codec: PayloadCodec | None = None,
+    ) -> None:
+        self.codec = None if codec is None else ContentCodec(codec)
+        self.registry = Registry(self.codec)
         self.tenant = tenant
         self.openings = Openings(self._connect)
         self._config = config
@@ -98,7 +107,7 @@ class Leaseq:
                 timeout_seconds=timeout,
                 retention=retention,
             )
-            self.registry.add(handler)
+            handler = self.registry.add(handler)
             return AsyncTask(self, handler) if handler.is_async else BlockingTask(self, handler)
 
         return register if function is None else register(function)

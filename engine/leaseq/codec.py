@@ -12,6 +12,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import accumulate
@@ -131,9 +132,10 @@ def check_depth(raw: bytes) -> None:
         raise PayloadInvalid(f"the payload is nested deeper than {MAX_DEPTH} levels")
 
 
-def fingerprint(content: Any) -> bytes:
-    """SHA-256 of a JSON-like value, the same for any order of object keys."""
-    return hashlib.sha256(_canonical.encode(content)).digest()
+def fingerprint(content: Any, digest: Callable[[bytes], bytes] | None = None) -> bytes:
+    """A hash of a JSON-like value, the same for any order of object keys: SHA-256, or `digest`."""
+    canonical = _canonical.encode(content)
+    return hashlib.sha256(canonical).digest() if digest is None else digest(canonical)
 
 
 def encode_result(value: Any, *, max_bytes: int) -> bytes:

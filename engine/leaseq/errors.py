@@ -10,6 +10,7 @@ The tree::
     +-- SchemaMismatch           schema_mismatch
     +-- SubmissionInvalid        submission_invalid
     |   +-- PayloadInvalid       payload_invalid
+    |   |   +-- PayloadNotEncoded   payload_not_encoded
     |   +-- PayloadTooLarge      payload_too_large
     |   +-- UnknownType          unknown_type
     |   +-- IdempotencyKeyInvalid   idempotency_key_invalid
@@ -29,6 +30,7 @@ The tree::
     +-- Fenced                   fenced
     |   +-- TransactionForeign   transaction_foreign
     +-- TransactionEnded         transaction_ended
+    +-- CodecMismatch            codec_mismatch
     +-- NotOpen                  not_open
 
 `Retry` and `Fail` are not errors of leaseq. A handler raises them to choose how its attempt ends.
@@ -96,6 +98,13 @@ class PayloadInvalid(SubmissionInvalid):
     def __init__(self, message: str | None = None, *, pointer: str = "") -> None:
         super().__init__(message)
         self.pointer = pointer
+
+
+class PayloadNotEncoded(PayloadInvalid):
+    """The app of this task type encodes its payloads, and this one is not encoded: submit it from
+    Python with the codec of the app, or send {"leaseq_codec": "v1", "data": "<base64>"}."""
+
+    code = "payload_not_encoded"
 
 
 class PayloadTooLarge(SubmissionInvalid):
@@ -217,6 +226,12 @@ class TransactionEnded(LeaseqError):
     committed with the task."""
 
     code = "transaction_ended"
+
+
+class CodecMismatch(LeaseqError):
+    """The content is encoded, and this app has no codec that can decode it."""
+
+    code = "codec_mismatch"
 
 
 class NotOpen(LeaseqError):

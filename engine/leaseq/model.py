@@ -100,6 +100,10 @@ class TaskError(Struct, frozen=True, omit_defaults=True):
     message: str
     type: str = ""  # class name of the exception
     traceback: str = ""
+    # set where the codec of an app has encoded message and traceback: the version of the envelope,
+    # and base64
+    leaseq_codec: str = ""
+    data: str = ""
 
 
 class Ending(Struct, frozen=True):

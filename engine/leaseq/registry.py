@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leaseq.codec import check_finite
 from leaseq.context import Context
@@ -23,6 +24,7 @@ from leaseq.errors import PayloadInvalid
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, TypeDefaults
 from leaseq.payloads.collisions import COLLIDES, collides, guarded, may_collide
 from leaseq.payloads.known_type import KnownType
+from leaseq.payloads.payload_codec import ContentCodec
 from leaseq.payloads.shapes import shape_of, stamp_of
 
 DEFAULT_QUEUE = "default"
@@ -47,6 +49,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     timeout_seconds: float | None = None
     retention_seconds: float | None = None
+    codec: ContentCodec | None = None  # of the app
 
     @property
     def defaults(self) -> TypeDefaults:
@@ -62,7 +65,9 @@ class Handler(Struct, frozen=True, kw_only=True):
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of a
-        value that does not fit."""
+        value that does not fit, and `CodecMismatch`."""
+        if self.codec is not None:
+            payload = self.codec.decode(payload)
         if self.collides and collides(payload):
             raise msgspec.ValidationError(COLLIDES)
         return msgspec.structs.asdict(self.decoder.decode(payload))
@@ -96,18 +101,22 @@ class Handler(Struct, frozen=True, kw_only=True):
 
 
 class Registry:
-    """The handlers of one app, by task type."""
+    """The handlers of one app, by task type, and the codec of their contents."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: ContentCodec | None = None) -> None:
         self.handlers: dict[str, Handler] = {}
+        self.codec = codec
 
-    def add(self, handler: Handler) -> None:
-        """Add a handler, whose type must be new."""
+    def add(self, handler: Handler) -> Handler:
+        """Add a handler, whose type must be new. Returns it as it is in this app."""
         if handler.type in self.handlers:
             raise ValueError(
                 f"two handlers for task type {handler.type!r}; give one of them a name="
             )
+        if self.codec is not None:
+            handler = replace(handler, codec=self.codec)
         self.handlers[handler.type] = handler
+        return handler
 
     def queues(self) -> list[str]:
         """Every queue of a handler of this app, and the default queue. A task whose type was

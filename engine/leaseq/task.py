@@ -29,6 +29,7 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.submission import Request, accept
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.options import NO_OPTIONS, OptionFields, SubmitOptions, from_keywords
+from leaseq.payloads.payload_codec import ContentCodec, require_plain
 from leaseq.registry import Handler
 
 P = ParamSpec("P")
@@ -54,6 +55,9 @@ class Client(Protocol):
     @property
     def openings(self) -> Openings: ...
 
+    @property
+    def codec(self) -> ContentCodec | None: ...
+
 
 class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
     """A submitted task: its id, and methods to follow and cancel it."""
@@ -67,8 +71,10 @@ class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
         return f"<TaskHandle {self.id}>"
 
     async def find(self) -> Task:
-        """The task as recorded in the ledger. Raises `TaskNotFound` once it has been pruned."""
-        return await self._client.tenant_client.find(self.id)
+        """The task as recorded in the ledger, with its contents decoded if the app has a codec.
+        Raises `TaskNotFound` once it has been pruned."""
+        task, codec = await self._client.tenant_client.find(self.id), self._client.codec
+        return task if codec is None else codec.decode_task(task)
 
     async def state(self) -> State:
         """The current state of the task."""
@@ -83,17 +89,21 @@ class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
         """Wait up to `timeout` seconds for the task to succeed, and return the return value of its
         handler.
 
-        Raises `TaskFailed`, `TaskCancelled`, `TaskErased`, or `ResultTimeout` (the task continues;
-        wait again later).
+        Raises `TaskFailed`, `TaskCancelled`, `TaskErased`, `CodecMismatch`, or `ResultTimeout` (the
+        task continues; wait again later).
         """
         task = await self._client.tenant_client.wait(self.id, timeout=timeout)
+        codec = self._client.codec
         if task.state is State.SUCCESS:
             if task.erased_at is not None:
                 raise TaskErased(f"the result of task {self.id} was erased at {task.erased_at}")
-            result: R = msgspec.json.decode(task.result or b"null", type=self._returns)
+            content = task.result or b"null"
+            content = require_plain(content) if codec is None else codec.decode(content)
+            result: R = msgspec.json.decode(content, type=self._returns)
             return result
         if task.state is State.FAILED:
-            raise TaskFailed(f"task {self.id} failed: {_message(task)}")
+            readable = task if codec is None else codec.decode_task(task)
+            raise TaskFailed(f"task {self.id} failed: {_message(readable)}")
         if task.state is State.CANCELLED:
             raise TaskCancelled(f"task {self.id} was cancelled")
         raise ResultTimeout(f"task {self.id} is still {task.state} after {timeout} seconds")
@@ -198,6 +208,7 @@ class TypedTask(Generic[P, R]):
             payload=payload,
             options=chosen.options,
             idempotency_key=chosen.idempotency_key,
+            codec=handler.codec,
         )
         return accept(request, self._client.config, tenant=self._client.tenant, known=handler.known)
 

@@ -18,6 +18,7 @@ from support.api import Api, problem
 
 # Raised inside workers and in Python clients only, or before the service has begun.
 NEVER_OVER_HTTP = {
+    "codec_mismatch",
     "config_invalid",
     "fenced",
     "leaseq_error",

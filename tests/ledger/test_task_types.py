@@ -41,6 +41,7 @@ async def test_types_come_back_as_they_were_registered(type_ledger: TypeLedger) 
         {"timeout_seconds": 0.5},
         {"timeout_seconds": None},
         {"retention_seconds": 60.0},
+        {"encoded": True},
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from leaseq.errors import CodecMismatch
 from leaseq.model import TERMINAL, AttemptRecord, Outcome, State, Task, WorkerRecord
 
 SHORT = 12
@@ -72,6 +73,11 @@ def error_line(error: bytes | None) -> str:
 
 def _code(error: bytes | None) -> str:
     return str(msgspec.json.decode(error).get("code", "")) if error else ""
+
+
+def _is_encoded_otherwise(error: bytes | None) -> bool:
+    fields: dict[str, Any] = msgspec.json.decode(error) if error else {}
+    return fields.get("code") == "other_version" and fields.get("type") == CodecMismatch.__name__
 
 
 def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[Line]:
@@ -149,6 +155,9 @@ def _present(task: Task, situation: Situation) -> Iterator[str]:
         if _code(task.error) == "unknown_type":
             unknown = f"no worker that took it has a handler for {task.type}"
             yield f"{unknown}: start one that has (the task is then due immediately), or cancel it"
+        elif _is_encoded_otherwise(task.error):
+            other = "no worker that took it can decode its payload"
+            yield f"{other}: start a worker with the codec and the key (the task is then due immediately), or cancel it"
         elif _code(task.error) == "other_version":
             other = f"it was submitted for another version of {task.type} than its workers have"
             yield f"{other}: start a worker with that version (the task is then due immediately), or cancel it"

@@ -27,6 +27,7 @@ class TaskType(msgspec.Struct, frozen=True):
     timeout_seconds: float | None = None
     payload_schema: bytes | None = None
     retention_seconds: float | None = None  # of its ended tasks
+    encoded: bool = False  # by the codec of its app
 
     @property
     def version(self) -> str:
@@ -37,9 +38,11 @@ class TaskType(msgspec.Struct, frozen=True):
             self.max_attempts,
             self.timeout_seconds,
         ]
-        # Left out while there is none, so that a handler without it has the version that it had before.
+        # Left out while they are not used, so that a handler keeps the version that it had before.
         if self.retention_seconds is not None:
             content.append(f"retention {self.retention_seconds}")
+        if self.encoded:
+            content.append("encoded")
         return sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
     @property
@@ -73,6 +76,7 @@ class TypeLedger:
             "max_attempts": [t.max_attempts for t in types],
             "timeouts": [t.timeout_seconds for t in types],
             "retentions": [t.retention_seconds for t in types],
+            "encoded": [t.encoded for t in types],
         }
         await self._session.fetch("register_types", params, idempotent=True)
 

@@ -96,7 +96,12 @@ def _compile(versions: Sequence[TaskType]) -> KnownType:
     except ValueError as error:
         emit("schema.refused", type=versions[0].type, error=str(error)[:200])
         decoders.clear()
-    return KnownType(versions[0].defaults, list(decoders.items()))
+    return KnownType(
+        versions[0].defaults,
+        list(decoders.items()),
+        encoded=versions[0].encoded,
+        takes_envelopes=any(version.encoded for version in versions),
+    )
 
 
 __all__ = ["KnownTypes"]

@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from leaseq.codec import check_payload, check_text, fingerprint, new_task_id
 from leaseq.config import Config
-from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid, UnknownType
+from leaseq.errors import IdempotencyKeyInvalid, PayloadTooLarge, SubmissionInvalid, UnknownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
 from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
+from leaseq.payloads.payload_codec import ContentCodec
 
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998
@@ -29,12 +30,14 @@ PRIORITIES: dict[PriorityName, Priority] = {
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A submission as a client asks for it. `payload` is JSON."""
+    """A submission as a client asks for it. `payload` is JSON, which the `codec` of an app encodes
+    after it was checked."""
 
     type: str
     payload: bytes
     options: SubmitOptions = NO_OPTIONS
     idempotency_key: str | None = None
+    codec: ContentCodec | None = None
 
 
 def accept(
@@ -64,6 +67,8 @@ def accept(
     else:
         content = check_payload(payload, max_bytes=config.payload_max_bytes)
     headers = known.check(payload)
+    if request.codec is not None:
+        payload = _encode(payload, request.codec, max_bytes=config.payload_max_bytes)
     delay, run_at, expires_at = options.delay_seconds, options.run_at, options.expires_at
     return Submission(
         task_id=new_task_id(),
@@ -94,9 +99,19 @@ def _take_unknown(name: str, *, strict: bool) -> KnownType:
     return UNKNOWN
 
 
+def _encode(payload: bytes, codec: ContentCodec, *, max_bytes: int) -> bytes:
+    encoded = codec.encode(payload)
+    if len(encoded) > max_bytes:
+        raise PayloadTooLarge(
+            f"the payload has {len(encoded)} bytes in its encoded form; the limit is {max_bytes}"
+        )
+    return encoded
+
+
 def _fingerprint(request: Request, content: Any) -> bytes:
     """Hash the fields as the client gave them, without defaults: a new default does not turn a
-    retry into another request."""
+    retry into another request. Hashed is the content before it is encoded, since a cipher gives
+    other bytes each time."""
     options = request.options
     values = [request.type, content, options.queue, options.priority, _whole(options.max_attempts)]
     # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.
@@ -107,7 +122,8 @@ def _fingerprint(request: Request, content: Any) -> bytes:
     moments = [
         None if moment is None else _utc(moment) for moment in (options.run_at, options.expires_at)
     ]
-    return fingerprint([*values, *numbers, *moments])
+    codec = request.codec
+    return fingerprint([*values, *numbers, *moments], None if codec is None else codec.fingerprint)
 
 
 def _whole(attempts: float | None) -> int | None:

@@ -20,8 +20,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from leaseq.errors import PayloadInvalid
+from leaseq.errors import PayloadInvalid, PayloadNotEncoded
 from leaseq.model import TypeDefaults
+from leaseq.payloads.payload_codec import envelope_in
 
 MESSAGE_LIMIT = 300
 STAMP_HEADER = "shape"
@@ -39,7 +40,9 @@ class KnownType:
     `decoders` holds a stamp and a decoder for each live shape, the newest first. Without any, every
     payload is accepted. The stamp is empty for a shape that does not come from a worker. `whole`
     means that a payload comes from the encoder of msgspec and that the decoder examines every value
-    in it, so it is valid JSON.
+    in it, so it is valid JSON. `encoded` means that the app of the type encodes its payloads:
+    nothing but an envelope is accepted. `takes_envelopes` means that some live version of it does:
+    an envelope is accepted, and not checked further.
     """
 
     def __init__(
@@ -48,9 +51,13 @@ class KnownType:
         decoders: Sequence[tuple[str, Decode]] = (),
         *,
         whole: bool = False,
+        encoded: bool = False,
+        takes_envelopes: bool = False,
     ) -> None:
         self.defaults = defaults
         self.whole = whole
+        self._is_encoded = encoded
+        self._takes_envelopes = takes_envelopes
         self._decoders = [(decode, _headers(stamp)) for stamp, decode in decoders]
 
     def check(self, payload: bytes) -> bytes | None:
@@ -58,6 +65,10 @@ class KnownType:
 
         Raises `PayloadInvalid`, with a JSON pointer into the payload.
         """
+        if self._takes_envelopes and envelope_in(payload) is not None:
+            return None
+        if self._is_encoded:
+            raise PayloadNotEncoded
         error: Exception | None = None
         for decode, headers in self._decoders:
             try:

@@ -162,8 +162,9 @@ def _services(
             ledger=stores.tasks,
             pool=pool,
             statement_timeout_seconds=config.statement_timeout_seconds,
+            codec=registry.codec,
         ),
-        decider=Decider(config, outages),
+        decider=Decider(config, outages, codec=registry.codec),
         committer=Committer(stores.tasks, settler),
         settler=settler,
         releaser=Releaser(

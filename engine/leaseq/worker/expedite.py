@@ -69,6 +69,7 @@ def task_types(registry: Registry) -> list[TaskType]:
             h.timeout_seconds,
             h.schema(),
             h.retention_seconds,
+            h.codec is not None,
         )
         for h in registry.handlers.values()
     ]

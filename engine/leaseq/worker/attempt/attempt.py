@@ -334,7 +334,7 @@ class Attempt:
             "seconds": int((monotonic() - self._began) * 10_000) / 10_000,
         }
         if ending.error is not None:
-            fields["error"] = ending.error.message[:200]
+            fields["error"] = self._services.decider.loggable(ending.error)[:200]
         emit("attempt.settled", fields)
         if settled.state is State.FAILED:
             about = {name: fields[name] for name in ("task_id", "type", "queue")}

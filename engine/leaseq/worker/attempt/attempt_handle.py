@@ -20,6 +20,7 @@ from leaseq.context import Context, running
 from leaseq.errors import Fenced
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import ClaimedTask
+from leaseq.payloads.payload_codec import ContentCodec
 from leaseq.worker.attempt.handler_connection import AccessToken
 from leaseq.worker.attempt.progress import ProgressWriter
 from leaseq.worker.attempt.transaction import AttemptTransaction, Scope
@@ -33,6 +34,7 @@ class HandleServices(Struct, frozen=True, kw_only=True):
     ledger: TaskLedger
     pool: Pool  # of connections for handlers' transactions
     statement_timeout_seconds: float
+    codec: ContentCodec | None = None
 
 
 class AttemptHandle:
@@ -64,7 +66,9 @@ class AttemptHandle:
     async def set_progress(self, value: Any) -> None:
         if self._access.revoked:
             raise Fenced("this attempt is over")
-        progress = encode_progress(value)
+        progress, codec = encode_progress(value), self._services.codec
+        if codec is not None:
+            progress = codec.encode(progress)
         await run_on_worker_loop(lambda: self._put_progress(progress), self._services.loop)
 
     async def _put_progress(self, progress: bytes) -> None:

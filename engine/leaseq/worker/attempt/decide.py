@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.lifecycle import after, hand_back
-from leaseq.model import ClaimedTask, Ending, Settlement
+from leaseq.model import ClaimedTask, Ending, Settlement, TaskError
+from leaseq.payloads.payload_codec import ContentCodec, is_own
 from leaseq.worker.attempt.outages import Outages
 
 
@@ -13,8 +16,11 @@ class Decider:
     """Applies `lifecycle` with the configuration of one worker, and with what the worker knows of
     outages."""
 
-    def __init__(self, config: Config, outages: Outages) -> None:
+    def __init__(
+        self, config: Config, outages: Outages, *, codec: ContentCodec | None = None
+    ) -> None:
         self._outages = outages
+        self._codec = codec
         # of retries
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
         self._hand_backs = Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds)
@@ -22,6 +28,8 @@ class Decider:
 
     def settlement(self, claimed: ClaimedTask, ending: Ending) -> Settlement:
         """The ending with the next step of its task, to be written."""
+        if self._codec is not None and ending.error is not None:
+            ending = replace(ending, error=self._codec.encode_error(ending.error))
         disposition = after(
             ending,
             claimed.counts,
@@ -30,6 +38,12 @@ class Decider:
             hand_backs=self._hand_backs,
         )
         return Settlement(claimed.claim, ending, disposition)
+
+    def loggable(self, error: TaskError) -> str:
+        """The text of an error for the log: only its class where the app has a codec."""
+        if self._codec is None or is_own(error):
+            return error.message
+        return error.type or error.code
 
     async def charge(
         self, claimed: ClaimedTask, ending: Ending, *, began: float, silent: bool

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from leaseq.codec import encode_result
 from leaseq.errors import (
+    CodecMismatch,
     Fail,
     Fenced,
     ResultInvalid,
@@ -30,6 +31,7 @@ from leaseq.errors import (
 )
 from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
 from leaseq.payloads.known_type import stamp_in
+from leaseq.payloads.payload_codec import ContentCodec, envelope_in
 from leaseq.registry import Handler
 from leaseq.safe_text.exceptions import (
     NAME_LIMIT,
@@ -59,9 +61,12 @@ class Stop(StrEnum):
     SERVER = "server"  # the server of its open transaction was left
 
 
-def returned(result: object, *, max_bytes: int) -> Ending:
-    """The ending for what a handler returned, which may have so many bytes as JSON. Raises
-    `ResultInvalid`."""
+def returned(result: object, *, max_bytes: int, codec: ContentCodec | None = None) -> Ending:
+    """The ending for what a handler returned, which may have so many bytes as JSON, before `codec`
+    encodes it. Raises `ResultInvalid`."""
+    if codec is not None:
+        content = encode_result(result, max_bytes=max_bytes)
+        return Ending(Outcome.SUCCEEDED, result=codec.encode(content))
     if result is None:
         return RETURNED_NOTHING
     return Ending(Outcome.SUCCEEDED, result=encode_result(result, max_bytes=max_bytes))
@@ -115,9 +120,16 @@ def _raised(error: BaseException) -> Ending:
         # If the attempt was indeed taken away, the fence refuses this ending.
         if issubclass(kind, mistaken):
             return Ending(Outcome.ERRORED, error=describe(error, mistaken.code))
-    if kind is msgspec.ValidationError and _from_payload(error):
+    return _unfit_payload(error) or Ending(Outcome.ERRORED, error=describe(error, "error"))
+
+
+def _unfit_payload(error: BaseException) -> Ending | None:
+    """The ending where the handler was not called, because its payload cannot be decoded."""
+    if type(error) is CodecMismatch and _passed_decode(error):
+        return _undecodable(str(error))
+    if type(error) is msgspec.ValidationError and _from_payload(error):
         return Ending(Outcome.ERRORED, error=describe(error, "payload_invalid"), permanent=True)
-    return Ending(Outcome.ERRORED, error=describe(error, "error"))
+    return None
 
 
 def _retry(error: BaseException) -> Ending:
@@ -176,6 +188,24 @@ def _from_payload(error: BaseException) -> bool:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and trace.tb_frame.f_code is Handler.decode.__code__
+
+
+def _passed_decode(error: BaseException) -> bool:
+    """Whether the payload of the attempt could not be decoded. The same error of the handler's own
+    code, about the result of another task, is ordinary."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is Handler.decode.__code__:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _undecodable(reason: str) -> Ending:
+    """A hand-back of a task whose payload this worker cannot decode: another worker may have the
+    codec, or the version of its key. The text of the reason quotes no content."""
+    error = TaskError("other_version", reason, type=CodecMismatch.__name__)
+    return Ending(Outcome.RELEASED, error=error, self_caused=True)
 
 
 def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
@@ -238,6 +268,8 @@ def for_this_version(ending: Ending, claimed: ClaimedTask, handler: Handler) -> 
     """
     if ending.error is None or ending.error.code != "payload_invalid" or not ending.permanent:
         return ending
+    if handler.codec is None and envelope_in(claimed.payload) is not None:
+        return _undecodable("the payload is encoded, and the app of this worker has no codec")
     if stamp_in(claimed.headers) in (None, handler.stamp):
         return ending
     message = f"the payload was submitted for another version of the handler than this worker has: {ending.error.message}"

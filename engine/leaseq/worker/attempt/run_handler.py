@@ -84,7 +84,7 @@ class LoopExecutor:
                 result = await run.handler.function(**arguments)
             finally:
                 _leave_handler()
-            return returned(result, max_bytes=self._result_max_bytes)
+            return returned(result, max_bytes=self._result_max_bytes, codec=run.handler.codec)
         except (
             BaseException
         ) as error:  # a panic of an extension in another language is no Exception
@@ -107,7 +107,7 @@ class ThreadExecutor:
             arguments = run.handler.decode(run.claimed.payload)
             run.enter(arguments)
             result = await self._call(run, arguments)
-            return returned(result, max_bytes=self._result_max_bytes)
+            return returned(result, max_bytes=self._result_max_bytes, codec=run.handler.codec)
         except BaseException as error:
             ending = ending_of(error, run.interrupted)
             if ending is None:
