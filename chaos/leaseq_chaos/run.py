@@ -37,7 +37,7 @@ from leaseq_chaos.wal import CommitReader
 from leaseq_chaos.watch import Watch
 from leaseq_chaos.workload.accounts import prepare
 from leaseq_chaos.workload.clients import Clients
-from leaseq_chaos.workload.plan import make_plan
+from leaseq_chaos.workload.plan import TENANTS, make_plan
 
 __all__ = ["Options", "Progress", "judged", "run"]
 
@@ -119,7 +119,9 @@ class Conductor:
             options.scenario, seed=options.seed, minutes=options.minutes, spans=spans
         )
         _write(options.directory / "schedule.json", schedule)
-        clients = Clients(self._cluster.fronts, history=self._cluster.history)
+        clients = Clients(
+            self._cluster.fronts, history=self._cluster.history, keys=self._cluster.keys
+        )
         storm = Storm(self._cluster, schedule, able, Recorder(self._cluster.history, "nemesis"))
         progress = Progress(
             options=options, watch=self._watch, storm=storm, clients=clients, phase=self._phases
@@ -196,6 +198,7 @@ async def run(options: Options, *, show: Show) -> list[Finding]:
         reapers=options.scenario.reapers,
         tree=options.tree,
         other_tree=options.other_tree,
+        tenants=TENANTS,
         disks=any("disk" in name for name in options.scenario.nemeses),
     )
     wall_offset = time.time_ns() - boottime()

@@ -164,7 +164,7 @@ def op(key: str | None, **what: Any) -> Operation:
 async def history_of(
     urls: list[str], plan: Iterable[Operation], directory: Path
 ) -> tuple[list[Event], Clients]:
-    clients = Clients(urls, history=directory)
+    clients = Clients(urls, history=directory, keys={})
     await clients.start(plan)
     assert await clients.finish(patience=PATIENCE), "the clients did not finish"
     return read_history(directory), clients
@@ -379,7 +379,7 @@ async def test_a_run_that_breaks_off_ends_what_is_open(
 ) -> None:
     monkeypatch.setattr(front, "TIMEOUT_SECONDS", 60)
     async with misbehaving({"k": ["hang"]}) as (api,):
-        clients = Clients([api.url], history=tmp_path)
+        clients = Clients([api.url], history=tmp_path, keys={})
         await clients.start([op("k"), op("k", at=3600.0)])
         await api.was_asked.wait()
         assert not await clients.finish(patience=0.05)

@@ -196,7 +196,7 @@ async def test_a_planned_workload_through_two_apis(
         "refuse": 0.5,
     }
     scenario = Scenario(name="calm", about="", nemeses={}, mix=mix, tasks_per_second=40, clients=6)
-    clients = Clients(urls, history=tmp_path)
+    clients = Clients(urls, history=tmp_path, keys={})
     await clients.start(make_plan(scenario, seed=5, seconds=4, accounts=ACCOUNTS))
     assert await clients.finish(patience=20)
     counts = clients.counts

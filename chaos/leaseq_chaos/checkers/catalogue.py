@@ -23,6 +23,7 @@ from leaseq_chaos.checkers import (
     sessions,
     sometimes,
     standbys,
+    tenants,
     terminal,
     transitions,
 )
@@ -49,6 +50,7 @@ CHECKERS: Mapping[str, Checker] = {
     "charges": charges.check,
     "sessions": sessions.check,
     "standbys": standbys.check,
+    "tenants": tenants.check,
     "linear": linear.check,
     "recovery": recovery.check,
     "sometimes": sometimes.check,

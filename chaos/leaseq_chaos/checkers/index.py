@@ -90,7 +90,7 @@ class Index(Struct, frozen=True):
     tables: dict[str, list[Placed]]  # all tables but tasks
     ordered: bool  # do the places of the commits in the log grow?
     rows: dict[str, dict[str, Any]]  # the snapshot's tasks
-    ops: dict[str, list[Op]]  # submit, read, cancel, run
+    ops: dict[str, list[Op]]  # submit, read, cancel, foreign, run
     remarks: dict[str, list[Event]]  # events that are no operations: effect, redrive, phase, ...
     lost: Lost  # what failovers have lost
 
@@ -217,7 +217,7 @@ def _where(step: Step) -> tuple[str, int, str | None]:
     return step.state, step.attempt, step.worker
 
 
-_OPS = ("submit", "read", "cancel", "run")
+_OPS = ("submit", "read", "cancel", "foreign", "run")
 
 
 def _events(events: Sequence[Event]) -> tuple[dict[str, list[Op]], dict[str, list[Event]]]:

@@ -45,6 +45,8 @@ class Layout(Struct, frozen=True, kw_only=True):
     tree: Path | None = None  # the source that is run; None: the installed one
     other_tree: Path | None = None  # another version of it, to be mixed in
     failpoints: Path | None = None  # a directory that arms failpoints in the services
+    # tenants that get an API key each; none: the APIs ask for no key
+    tenants: Sequence[str] = ()
     disks: bool = False  # put each store on a small disk of its own, where this machine lets us
 
 
@@ -64,6 +66,7 @@ class Cluster:
         self.disks: dict[str, Path] = {}
         self.no_disks = ""  # why `disks` lacks a store
         self.home_of_valkey = valkey.directory
+        self.keys: dict[str, str] = {}  # an API key for each tenant of the layout
         self._numbers = {kind: count(1) for kind in READY_EVENTS}
         self._servers = count(2)
 
@@ -110,6 +113,9 @@ class Cluster:
         env = (
             _environment() | dict(self.layout.config) | {"LEASEQ_CHAOS_HISTORY": str(self.history)}
         )
+        if kind == "api" and self.keys:
+            # not in the layout: services of an older version do not know it
+            env["LEASEQ_API_AUTH"] = "keys"
         if self.layout.failpoints is not None:
             env["LEASEQ_CHAOS_FAILPOINTS"] = str(self.layout.failpoints)
         for store, server in (("postgres", self.postgres), ("valkey", self.valkey)):
@@ -221,6 +227,7 @@ async def open_cluster(layout: Layout) -> AsyncIterator[Cluster]:
         cluster.disks, cluster.no_disks = disks, reason
         stack.push_async_callback(cluster.aclose)
         await _migrate(cluster)
+        cluster.keys = {tenant: await _issue_key(cluster, tenant) for tenant in layout.tenants}
         # Workers first: an API that starts later knows the limits of every task type from its first
         # answer on.
         for counts in ({"reaper": layout.reapers, "worker": layout.workers}, {"api": layout.apis}):
@@ -251,17 +258,34 @@ def _small_disks(stack: AsyncExitStack, home: Path) -> tuple[dict[str, Path], st
 
 async def _migrate(cluster: Cluster) -> None:
     """`leaseq migrate`, as in a deploy."""
+    await _run_once(cluster, "migrate", ["migrate"])
+
+
+async def _issue_key(cluster: Cluster, tenant: str) -> str:
+    """An API key of a tenant, as an operator creates it. The evidence has its text."""
+    await _run_once(cluster, f"tenant-{tenant}", ["tenants", "create", tenant])
+    scopes = "submit,read,payloads,operate"
+    said = await _run_once(
+        cluster,
+        f"key-{tenant}",
+        ["keys", "create", f"chaos-{tenant}", "--scopes", scopes, "--tenant", tenant],
+    )
+    return next(line for line in said.split() if line.startswith("lq_"))
+
+
+async def _run_once(cluster: Cluster, name: str, arguments: list[str]) -> str:
+    """Run a command to its end; returns its standard output."""
     env = _environment() | dict(cluster.layout.config)
     env |= {"LEASEQ_POSTGRES_URL": cluster.postgres.url, "LEASEQ_REDIS_URL": cluster.valkey.url}
     command = Command(
-        name="migrate",
+        name=name,
         kind="",
-        arguments=["migrate"],
+        arguments=arguments,
         env=env,
         ready_event="",
         tree=cluster.layout.tree,
     )
-    await Service(command, logs=cluster.layout.evidence / "logs").run_once()
+    return await Service(command, logs=cluster.layout.evidence / "logs").run_once()
 
 
 def _environment() -> dict[str, str]:

@@ -107,15 +107,17 @@ class Service:
         self._keeping = asyncio.create_task(self._keep())
         self._keeping.add_done_callback(_complain)
 
-    async def run_once(self) -> None:
-        """Live one life, to its end: a command that is no service. Raises RuntimeError where it
-        fails."""
-        self._process = await self._launch(extra=())
-        await self._read(self._process)
+    async def run_once(self) -> str:
+        """Live one life, to its end: a command that is no service. Returns what it wrote to its
+        standard output. Raises RuntimeError where it fails."""
+        self._process = await self._launch(extra=(), stdout=asyncio.subprocess.PIPE)
+        assert self._process.stdout is not None, "piped"
+        written, _ = await asyncio.gather(self._process.stdout.read(), self._read(self._process))
         if code := await self._process.wait():
             raise RuntimeError(
                 f"leaseq {' '.join(self.command.arguments)} ended with {code}: see its log"
             )
+        return written.decode()
 
     async def ready(self, *, timeout: float = READY_SECONDS) -> None:
         """Wait until its present life (or the next one) can work. Raises TimeoutError."""
@@ -184,7 +186,7 @@ class Service:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _launch(
-        self, *, extra: Sequence[str] = ("--until-eof",)
+        self, *, extra: Sequence[str] = ("--until-eof",), stdout: int = asyncio.subprocess.DEVNULL
     ) -> asyncio.subprocess.Process:
         command = self.command
         env = dict(command.env) | self.extra_env
@@ -200,7 +202,7 @@ class Service:
             *extra,
             env=env,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,
             start_new_session=True,  # a Ctrl-C in the terminal is for us

@@ -123,6 +123,12 @@ _ALL = (
         expected=frozenset({"accepted", "convergence"}),
     ),
     Mutant(
+        name="tenant-not-asked",
+        about="A task is found by its id alone, so each tenant is shown the tasks of all others.",
+        provocation="duplicates",
+        expected=frozenset({"tenants"}),
+    ),
+    Mutant(
         name="commit-not-flushed",
         about="synchronous_commit is off without a refusal: Postgres acknowledges commits that a crash loses.",
         provocation="ledger-restarts",

@@ -99,9 +99,9 @@ async def _submit(
     recorder = Recorder(cluster.history, name)
     try:
         async with open_session() as session:
-            await Client(Front(session, cluster.fronts, first=first), recorder, counts).run(
-                operations
-            )
+            await Client(
+                Front(session, cluster.fronts, first=first, keys=cluster.keys), recorder, counts
+            ).run(operations)
     finally:
         recorder.close()
 

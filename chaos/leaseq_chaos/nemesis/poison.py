@@ -40,9 +40,11 @@ class Poison(Fault):
         counts = Counts()
         try:
             async with open_session() as session, asyncio.timeout(PATIENCE_SECONDS):
-                await Client(Front(session, cluster.fronts, first=number), recorder, counts).run(
-                    [operation]
-                )
+                await Client(
+                    Front(session, cluster.fronts, first=number, keys=cluster.keys),
+                    recorder,
+                    counts,
+                ).run([operation])
         except TimeoutError:
             pass  # and the history says so
         finally:

@@ -42,12 +42,12 @@ class Submitter:
         await asyncio.gather(*(self._submit(number) for number in range(TASKS)))
 
     async def _submit(self, number: int) -> None:
-        front = Front(self._session, self._urls, first=number)
+        front = Front(self._session, self._urls, first=number, keys={})
         key = f"{self.prefix}{number}"
         body = msgspec.json.encode(self._body(number))
         until = monotonic() + PATIENCE_SECONDS
         while monotonic() < until:
-            reply = await front.submit(body, key=key)
+            reply = await front.submit(body, key=key, tenant=None)
             if reply.kind is Kind.OK and reply.seen is not None:
                 self.acknowledged[key] = reply.seen.task_id
                 return

@@ -22,7 +22,7 @@ from msgspec import Struct, field
 
 from leaseq.model import TERMINAL
 from leaseq_chaos.history import Kind, Recorder
-from leaseq_chaos.workload.front import Front, Reply
+from leaseq_chaos.workload.front import Front, Reply, Seen
 from leaseq_chaos.workload.plan import Operation
 
 __all__ = ["Client", "Counts"]
@@ -83,9 +83,12 @@ class Client:
         }
         if operation.delay_seconds is not None:
             said["delay_seconds"] = operation.delay_seconds
-        reply = await self._ask("submit", self._front.submit(body, key=key), key=key, said=said)
+        if operation.tenant is not None:
+            said["tenant"] = operation.tenant
+        submitting = self._front.submit(body, key=key, tenant=operation.tenant)
+        reply = await self._ask("submit", submitting, key=key, said=said)
         if reply.seen is not None:
-            told = {"state": reply.seen.state, "replayed": reply.replayed}
+            told = {"state": reply.seen.state, "replayed": reply.replayed} | _tenant_of(reply.seen)
             self._recorder.note(Kind.OK, "submit", key=key, task=reply.seen.task_id, value=told)
             self._counts.acknowledged += 1
             self._counts.replayed += reply.replayed
@@ -94,33 +97,52 @@ class Client:
             self._later(self._pause(tries), partial(self._submit, operation, body, tries=tries + 1))
 
     def _go_on_with(self, operation: Operation, task: str) -> None:
+        tenant = operation.tenant
         if operation.cancel_after is not None:
-            self._later(operation.cancel_after, partial(self._cancel, task, tries=1))
+            self._later(operation.cancel_after, partial(self._cancel, task, tenant, tries=1))
         for seconds in operation.reads:
-            self._later(seconds, partial(self._read, task))
+            self._later(seconds, partial(self._read, task, tenant))
         if operation.follow:
-            self._later(POLL_SECONDS, partial(self._follow, task, pause=POLL_SECONDS))
+            self._later(POLL_SECONDS, partial(self._follow, task, tenant, pause=POLL_SECONDS))
+        other = self._front.other_tenant(tenant)
+        if operation.foreign and other is not None:
+            self._later(0.0, partial(self._trespass, task, other))
 
-    async def _read(self, task: str) -> Reply:
-        reply = await self._ask("read", self._front.read(task), task=task)
+    async def _trespass(self, task: str, tenant: str) -> None:
+        """Ask for a task, and for its end, with the key of a tenant that does not have it."""
+        for act in (self._front.read, self._front.cancel):
+            reply = await self._ask(
+                "foreign", act(task, tenant=tenant), task=task, said={"tenant": tenant}
+            )
+            if reply.seen is not None:
+                self._recorder.note(Kind.OK, "foreign", task=task, value=_tenant_of(reply.seen))
+
+    async def _read(self, task: str, tenant: str | None) -> Reply:
+        said = None if tenant is None else {"tenant": tenant}
+        reading = self._front.read(task, tenant=tenant)
+        reply = await self._ask("read", reading, task=task, said=said)
         if reply.seen is not None:
             seen = msgspec.structs.asdict(reply.seen)
+            if reply.seen.tenant is None:
+                del seen["tenant"]
             self._recorder.note(Kind.OK, "read", task=seen.pop("task_id"), value=seen)
         return reply
 
-    async def _follow(self, task: str, *, pause: float) -> None:
-        reply = await self._read(task)
+    async def _follow(self, task: str, tenant: str | None, *, pause: float) -> None:
+        reply = await self._read(task, tenant)
         if reply.seen is not None and reply.seen.state in TERMINAL:
             self._counts.ended[reply.seen.state] += 1
         elif reply.kind is not Kind.FAIL:
-            self._later(pause, partial(self._follow, task, pause=min(2 * pause, POLL_CAP_SECONDS)))
+            longer = min(2 * pause, POLL_CAP_SECONDS)
+            self._later(pause, partial(self._follow, task, tenant, pause=longer))
 
-    async def _cancel(self, task: str, *, tries: int) -> None:
-        reply = await self._ask("cancel", self._front.cancel(task), task=task)
+    async def _cancel(self, task: str, tenant: str | None, *, tries: int) -> None:
+        reply = await self._ask("cancel", self._front.cancel(task, tenant=tenant), task=task)
         if reply.seen is not None:
             self._recorder.note(Kind.OK, "cancel", task=task, value={"state": reply.seen.state})
         elif reply.passing:
-            self._later(self._pause(tries), partial(self._cancel, task, tries=tries + 1))
+            again = partial(self._cancel, task, tenant, tries=tries + 1)
+            self._later(self._pause(tries), again)
 
     async def _ask(
         self,
@@ -169,6 +191,10 @@ class Client:
 
     def _add(self, due: float, turn: Turn) -> None:
         heapq.heappush(self._turns, (due, next(self._order), turn))
+
+
+def _tenant_of(seen: Seen) -> dict[str, str]:
+    return {} if seen.tenant is None else {"tenant": seen.tenant}
 
 
 def body_of(operation: Operation) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from leaseq_chaos.history import Recorder
@@ -21,8 +21,9 @@ __all__ = ["Clients"]
 class Clients:
     """The clients of one run. `counts` tells how far they are."""
 
-    def __init__(self, urls: list[str], *, history: Path) -> None:
+    def __init__(self, urls: list[str], *, history: Path, keys: Mapping[str, str]) -> None:
         self._urls = urls
+        self._keys = keys
         self._history = history
         self.counts = Counts()
 
@@ -59,4 +60,6 @@ class Clients:
         return not open_ones
 
     def _client(self, number: int, recorder: Recorder) -> Client:
-        return Client(Front(self._session, self._urls, first=number), recorder, self.counts)
+        return Client(
+            Front(self._session, self._urls, first=number, keys=self._keys), recorder, self.counts
+        )

@@ -7,15 +7,17 @@ have been carried out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import msgspec
 from msgspec import Struct, field
 
+from leaseq.model import DEFAULT_TENANT
 from leaseq_chaos.history import Kind
 
-__all__ = ["Front", "Reply", "open_session"]
+__all__ = ["Front", "Reply", "Seen", "open_session"]
 
 TIMEOUT_SECONDS = 2.0
 # Refusals that are about this moment, not about the request. A proxy may have cut the body short.
@@ -27,6 +29,7 @@ class Seen(Struct, frozen=True):
 
     task_id: str
     state: str
+    tenant: str | None = None
     attempt: int = 0
     retry_count: int = 0
     crash_count: int = 0
@@ -68,37 +71,54 @@ def open_session() -> aiohttp.ClientSession:
 class Front:
     """The API, as a client without any help sees it: some addresses, of which any may be dead."""
 
-    def __init__(self, session: aiohttp.ClientSession, urls: list[str], *, first: int) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        urls: list[str],
+        *,
+        first: int,
+        keys: Mapping[str, str],
+    ) -> None:
         self._session = session
         self._urls = urls
         self._at = first
+        # by tenant; empty for an API that asks for no key
+        self._keys = keys
 
     def move_on(self) -> None:
         """This address is no good at the moment: the next one from now on."""
         self._at += 1
 
-    async def submit(self, body: bytes, *, key: str | None) -> Reply:
+    async def submit(self, body: bytes, *, key: str | None, tenant: str | None) -> Reply:
         headers = {} if key is None else {"Idempotency-Key": key}
-        return await self._send("POST", "/api/tasks", body=body, headers=headers)
+        return await self._send("POST", "/api/tasks", tenant, body=body, headers=headers)
 
-    async def read(self, task: str) -> Reply:
+    async def read(self, task: str, *, tenant: str | None) -> Reply:
         """Asked of another API than submissions are: it must know what that one has
         acknowledged."""
-        return _about(task, await self._send("GET", f"/api/tasks/{task}", shift=1))
+        return _about(task, await self._send("GET", f"/api/tasks/{task}", tenant, shift=1))
 
-    async def cancel(self, task: str) -> Reply:
-        return _about(task, await self._send("POST", f"/api/tasks/{task}/cancel"))
+    async def cancel(self, task: str, *, tenant: str | None) -> Reply:
+        return _about(task, await self._send("POST", f"/api/tasks/{task}/cancel", tenant))
+
+    def other_tenant(self, tenant: str | None) -> str | None:
+        """A tenant that has a key and is another one."""
+        return next((other for other in self._keys if other != tenant), None)
 
     async def _send(
         self,
         method: str,
         path: str,
+        tenant: str | None,
         *,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
         shift: int = 0,
     ) -> Reply:
         url = self._urls[(self._at + shift) % len(self._urls)] + path
+        text_of_key = self._keys.get(tenant or DEFAULT_TENANT)
+        if text_of_key is not None:
+            headers = (headers or {}) | {"Authorization": f"Bearer {text_of_key}"}
         try:
             async with self._session.request(method, url, data=body, headers=headers) as response:
                 text = await response.read()

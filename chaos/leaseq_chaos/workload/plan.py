@@ -19,7 +19,11 @@ from msgspec.structs import replace
 from leaseq_chaos.scenario import Scenario
 from leaseq_chaos.workload.payloads import PAYLOADS, Draw, Payload, delay_of
 
-__all__ = ["Operation", "make_plan"]
+__all__ = ["TENANTS", "Operation", "make_plan"]
+
+TENANTS = ("default", "acme")
+# One task in so many is asked for with the key of another tenant.
+FOREIGN_EVERY = 10
 
 KEYLESS = 0.01  # without a key no client may retry
 TWINS, MOST_TWINS = 0.06, 5
@@ -44,6 +48,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     type: str
     payload: Payload
     key: str | None
+    tenant: str | None = None  # None: an API that asks for no key
     queue: str | None = None  # another than that of the handler
     variant: str = "a"  # "b": the same key with another body
     delay_seconds: float | None = None
@@ -51,6 +56,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     cancel_after: float | None = None  # seconds after the acknowledgement
     reads: tuple[float, ...] = ()  # seconds after the acknowledgement
     follow: bool = False  # read again and again, until it has ended
+    foreign: bool = False  # ask for the task with the key of another tenant, too
 
 
 def make_plan(scenario: Scenario, *, seed: int, seconds: float, accounts: int) -> list[Operation]:
@@ -59,7 +65,10 @@ def make_plan(scenario: Scenario, *, seed: int, seconds: float, accounts: int) -
     plan: list[Operation] = []
     for number, at in enumerate(_moments(rng, scenario.tasks_per_second, seconds), start=1):
         draw = Draw(rng, number, accounts)
-        plan += _submissions(draw, scenario, key=f"k{seed}-{number}", at=round(at, 4))
+        submissions = _submissions(draw, scenario, key=f"k{seed}-{number}", at=round(at, 4))
+        # By number and not by chance, so that the rest of a plan is that of its seed.
+        tenant, foreign = TENANTS[number % len(TENANTS)], number % FOREIGN_EVERY == 0
+        plan += [replace(each, tenant=tenant, foreign=foreign) for each in submissions]
     plan.sort(key=lambda operation: operation.at)  # stable
     return plan
 
