@@ -35,6 +35,39 @@ export interface AttemptView {
   error?: Json;
 }
 
+export interface BatchAnswer {
+  items: BatchOutcome[];
+}
+
+export interface BatchItem {
+  queue?: string | null;
+  priority?: "high" | "low" | "normal" | null;
+  delay_seconds?: number | null;
+  run_at?: string | null;
+  max_attempts?: number | null;
+  timeout_seconds?: number | null;
+  expires_at?: string | null;
+  type: string;
+  payload: Json;
+  idempotency_key?: string | null;
+}
+
+export interface BatchOutcome {
+  status: number;
+  replayed?: boolean;
+  task?: BatchTask;
+  problem?: Problem;
+}
+
+export interface BatchTask {
+  task_id: string;
+  type: string;
+  queue: string;
+  state: State;
+  idempotency_key: string | null;
+  created_at: string;
+}
+
 export interface DepthsView {
   waiting: number;
   high: number;
@@ -328,6 +361,13 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: TaskView;
+  };
+  submit_batch: {
+    method: "POST";
+    path: "/api/tasks/batch";
+    query: {};
+    body: BatchItem[];
+    answer: BatchAnswer;
   };
   list_queues: {
     method: "GET";

@@ -26,6 +26,7 @@ from support.document import Document
 LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
+    "submit_batch": "the client submits one task at a time so far; docs/batches.md has the request",
     "follow_task": "a stream: use an SSE client, docs/following.md",
     **dict.fromkeys(
         (
@@ -56,6 +57,10 @@ NO_STRUCT = {
     "SubmitBody": "a submission, whose options are compared below",
     "RememberedTask": "an answer to a submission, which is a `Submitted`",
     "Problem": "becomes an exception",
+    **dict.fromkeys(
+        ("BatchItem", "BatchAnswer", "BatchOutcome", "BatchTask"),
+        "of an operation that is left out",
+    ),
     "FollowedTaskView": "of a stream, which is left out",
     "ProgressView": "of a stream, which is left out",
     "Live": "of an operation that is left out",
