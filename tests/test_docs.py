@@ -160,7 +160,8 @@ def test_every_setting_is_explained_with_its_default() -> None:
         for name, value in defaults.items()
     }
     shown |= {name: "embedded" for name, value in defaults.items() if value is None}
-    shown |= {"handler_postgres_url": "postgres_url", "api_hosts": "none"}
+    none = dict.fromkeys(("api_hosts", "api_proxies", "api_tls_cert", "api_tls_key"), "none")
+    shown |= {"handler_postgres_url": "postgres_url"} | none
     shown |= {
         name: str(value).lower() for name, value in defaults.items() if isinstance(value, bool)
     }

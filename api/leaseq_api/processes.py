@@ -29,6 +29,7 @@ from leaseq.config import Config, hide_secrets, split_secrets, take_over
 from leaseq.loop import Pauses, end, pause
 from leaseq.observability.telemetry import emit
 from leaseq_api.address import check_address, hold_port
+from leaseq_api.certificate import open_certificate
 
 # A process drains for a few seconds. One that needs this long does not end any more.
 STOP_SECONDS = 30.0
@@ -48,6 +49,7 @@ def serve_many(config: Config) -> int:
     Raises `ConfigInvalid` if the address cannot be used.
     """
     config = replace(config, api_port=check_address(config))
+    open_certificate(config)  # here, so that the error is reported once
     with hold_port(config):
         return uvloop.run(ApiProcesses(config).run())
 
@@ -63,6 +65,8 @@ class ApiProcesses:
         """Keep them running until a signal; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        # The processes notice a new certificate without it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
         first = await ApiProcess.start(self._config)
         if not await first.opens(self._stop):
             code = await first.run_until(self._stop)

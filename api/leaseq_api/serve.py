@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from typing import cast
 
 import uvloop
@@ -20,11 +21,13 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.garbage_collector import freeze_gc
 from leaseq.ledger.schema import require_schema
+from leaseq.loop import end
 from leaseq.observability.telemetry import emit
 from leaseq_api.address import cannot_listen, check_address, keys_required, no_key_exists
 from leaseq_api.app import create_app
 from leaseq_api.batch.route import NDJSON, PATH
 from leaseq_api.batch.schemas import MAX_BYTES
+from leaseq_api.certificate import Certificate, open_certificate
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import MIB, LargeBody, Limits
 from leaseq_api.http_server.server import Server
@@ -49,12 +52,15 @@ def serve_shared(config: Config) -> None:
 
 
 async def _serve(config: Config, *, shared: bool) -> None:
+    certificate = open_certificate(config)
     await require_schema(str(config.postgres_url))
     app = create_app(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if certificate is not None:
+        loop.add_signal_handler(signal.SIGHUP, partial(certificate.renew, forced=True))
     # The lifespan belongs to us and not to the HTTP server, so that we report an error at the
     # start, and close the engine even if a connection does not end.
     async with app.lifespan():
@@ -62,21 +68,32 @@ async def _serve(config: Config, *, shared: bool) -> None:
         if keys_required(config) and not await access.has_usable_key():
             raise no_key_exists(config)
         freeze_gc()
-        await _run_until(stop, app, config, shared=shared)
+        await _run_until(stop, app, config, certificate, shared=shared)
     emit("api.stopped")
 
 
-async def _run_until(stop: asyncio.Event, app: Litestar, config: Config, *, shared: bool) -> None:
+async def _run_until(
+    stop: asyncio.Event,
+    app: Litestar,
+    config: Config,
+    certificate: Certificate | None,
+    *,
+    shared: bool,
+) -> None:
     server = Server(cast(Application, app), limits_of(config))
     try:
-        port = await server.start(config.api_host, config.api_port, shared=shared)
+        tls = None if certificate is None else certificate.context
+        port = await server.start(config.api_host, config.api_port, shared=shared, tls=tls)
     except OSError as error:
         raise cannot_listen(config, error) from None
     auth = "keys" if keys_required(config) else "open"
     emit("api.started", host=config.api_host, port=port, pid=os.getpid(), auth=auth)
     if shared:
         report_open()
+    renewing = None if certificate is None else asyncio.create_task(certificate.keep_fresh())
     await stop.wait()
+    if renewing is not None:
+        await end(renewing)
     emit("api.stopping")
     app.state.service.stopping.set()
     await server.stop(seconds=DRAIN_SECONDS)

@@ -18,9 +18,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from leaseq.addresses import check_host, check_hosts, check_proxies
 from leaseq.errors import ConfigInvalid
 
-__all__ = ["API_HOST", "FILE_VARIABLES", "Config", "hide_secrets", "split_secrets", "take_over"]
+__all__ = ["FILE_VARIABLES", "Config", "hide_secrets", "split_secrets", "take_over"]
 
 PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks. The services ignore them.
@@ -28,10 +29,6 @@ FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
 # Names with colons between them. A brace would move the hash tag of a key, a glob character would
 # widen a pattern, and CLIENT SETNAME refuses blanks and non-ASCII characters.
 REDIS_PREFIX = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*")
-# A valid Host header (RFC 9110, 7.2): a name or an address, with or without a port.
-API_HOST = re.compile(
-    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
-)
 HEARTBEATS_PER_LEASE = 3
 # Deliveries that a lane holds. With a small window the workers keep waiting for the reaper; small
 # values are for tests.
@@ -94,6 +91,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Names, separated by commas, under which clients and proxies reach the API, besides the
     # loopback.
     api_hosts: str | None = None
+    # Addresses and networks, separated by commas, of the proxies whose forwarding headers count.
+    api_proxies: str | None = None
+    # PEM files. The API serves HTTPS where both are set.
+    api_tls_cert: str | None = None
+    api_tls_key: str | None = None
     api_connections: int = 1000
     # auto: keys are required unless the API listens on the loopback.
     api_auth: ApiAuth = "auto"
@@ -289,7 +291,8 @@ def _check(config: Config) -> None:
     for field in config.__struct_fields__:
         _check_alone(field, getattr(config, field))
     _check_prefix(config.redis_prefix)
-    _check_hosts(config.api_hosts)
+    check_hosts(config.api_hosts)
+    check_proxies(config.api_proxies)
     _check_relations(config)
 
 
@@ -303,7 +306,7 @@ def _check_alone(field: str, value: Any) -> None:
                 f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}"
             )
     elif field == "api_host":
-        _check_host(field, value)
+        check_host(_variable(field), value)
     elif field == "api_port":
         if not 0 <= value <= 65_535:
             raise ConfigInvalid(
@@ -313,15 +316,6 @@ def _check_alone(field: str, value: Any) -> None:
         lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
         if not (math.isfinite(value) and lowest_allowed):
             raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
-
-
-def _check_host(field: str, host: str) -> None:
-    # A socket encodes a name with IDNA, whose labels have 1 to 63 characters.
-    labels = host.removesuffix(".").split(".")
-    if not (host.isascii() and host.isprintable() and all(0 < len(label) < 64 for label in labels)):
-        raise ConfigInvalid(
-            f"{_variable(field)}={host!a} is not an address: write one such as 127.0.0.1 or ::1"
-        )
 
 
 def _check_url(field: str, url: str | None) -> None:
@@ -341,16 +335,10 @@ def _check_prefix(prefix: str) -> None:
         raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} is not a valid key prefix: use {rule}")
 
 
-def _check_hosts(hosts: str | None) -> None:
-    for host in () if hosts is None else hosts.split(","):
-        if not API_HOST.fullmatch(host.strip()):
-            rule = "separate names or addresses with commas, each with an optional port, such as queue.example.org,api:8000"
-            raise ConfigInvalid(
-                f"LEASEQ_API_HOSTS={hosts!a} contains {host.strip()!a}, which is not a host: {rule}"
-            )
-
-
 def _check_relations(config: Config) -> None:
+    if (config.api_tls_cert is None) != (config.api_tls_key is None):
+        missing = "LEASEQ_API_TLS_CERT" if config.api_tls_cert is None else "LEASEQ_API_TLS_KEY"
+        raise ConfigInvalid(f"{missing} is not set: HTTPS needs a certificate and its key")
     if config.handler_postgres_url is not None and config.postgres_url is None:
         raise ConfigInvalid(
             "LEASEQ_HANDLER_POSTGRES_URL is set, but LEASEQ_POSTGRES_URL is not: set both, for two roles of the same database"

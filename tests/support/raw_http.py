@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -122,8 +123,8 @@ class Served(Struct, frozen=True):
     port: int
     opened: list[Client]
 
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def connect(self, tls: ssl.SSLContext | None = None) -> Client:
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=tls))
         self.opened.append(client)
         return client
 
@@ -135,10 +136,12 @@ class Served(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def serving(application: Application, **limits: Any) -> AsyncIterator[Served]:
+async def serving(
+    application: Application, tls: ssl.SSLContext | None = None, /, **limits: Any
+) -> AsyncIterator[Served]:
     """An application on a free port. At the end nothing is left open or counted."""
     server = Server(application, Limits(**limits))
-    served = Served(server, await server.start("127.0.0.1", 0), [])
+    served = Served(server, await server.start("127.0.0.1", 0, tls=tls), [])
     try:
         yield served
     finally:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from httptools import HttpParserError
 
-from leaseq_api.http_server.exchange import Exchange, closing_answer
+from leaseq_api.http_server.exchange import Exchange, addresses_of, closing_answer
 from leaseq_api.http_server.head import Malformed, explain, read_head
 from leaseq_api.http_server.incoming import FULL_BYTES, StreamedBody
 from leaseq_api.http_server.outgoing import Outgoing
@@ -64,12 +64,7 @@ class Connection(asyncio.Protocol):
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._server, self._limits)
-        local = self._transport.get_extra_info("sockname")
-        far = self._transport.get_extra_info("peername")
-        self._addresses = {
-            "server": tuple(local[:2]) if local else None,
-            "client": tuple(far[:2]) if far else None,
-        }
+        self._addresses = addresses_of(self._transport)
         if self._server.admit(self):
             self._wait_for_request()
         else:
@@ -101,9 +96,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection for a moment while an answer is owed: most silent clients are gone, a
-        few half-close."""
+        few half-close. The event loop cannot half-close within TLS."""
         self._eof = True
-        if self._lingering or self.idle:
+        if self._lingering or self.idle or self._addresses["scheme"] == "https":
             return False
         if self.receiving is not None or self._reader.in_head:
             self._refuse("request_malformed", "the request ended before it was complete")

@@ -123,7 +123,6 @@ class Exchange:
             "asgi": _ASGI,
             "http_version": self.version,
             "method": self.method,
-            "scheme": "http",
             "path": unquote(path.decode()) if b"%" in path else path.decode(),
             "raw_path": path,
             "query_string": self.head.query,
@@ -219,6 +218,16 @@ class Exchange:
         return b"transfer-encoding: chunked\r\n"
 
 
+def addresses_of(transport: asyncio.Transport) -> dict[str, Any]:
+    """The scheme of a connection and the addresses of its ends, as ASGI names them."""
+    local, far = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+    return {
+        "scheme": "http" if transport.get_extra_info("ssl_object") is None else "https",
+        "server": tuple(local[:2]) if local else None,
+        "client": tuple(far[:2]) if far else None,
+    }
+
+
 def closing_answer(refusal: RawAnswer, *, lines: bytes, head: bool = False) -> bytes:
     """The bytes of an answer after which the connection is closed."""
     more = [b"%b: %b\r\n" % header for header in refusal.headers]
@@ -226,4 +235,4 @@ def closing_answer(refusal: RawAnswer, *, lines: bytes, head: bool = False) -> b
     return b"".join([_STATUS[refusal.status], lines, *more, b"connection: close\r\n\r\n", body])
 
 
-__all__ = ["Application", "Channel", "Event", "Exchange", "closing_answer"]
+__all__ = ["Application", "Channel", "Event", "Exchange", "addresses_of", "closing_answer"]

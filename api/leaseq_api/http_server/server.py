@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from email.utils import formatdate
 
 from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.connection import Connection
 from leaseq_api.http_server.exchange import Application
+from leaseq_api.http_server.handshake import Handshake
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.state import Counted
 from leaseq_api.problems import HEADERS
@@ -44,14 +46,20 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int, *, shared: bool = False) -> int:
+    async def start(
+        self, host: str, port: int, *, shared: bool = False, tls: ssl.SSLContext | None = None
+    ) -> int:
         """Listen; `shared`: on a port on which other processes listen, too. Returns the port, which
         is another one where 0 was asked for. Raises `OSError`."""
         _allow_files(self.limits.connections + self.limits.spare_connections + OTHER_FILES)
         loop = asyncio.get_running_loop()
         self.common_lines = _common_lines()
         self._listener = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=BACKLOG, reuse_port=shared
+            lambda: Connection(self) if tls is None else Handshake(self, tls),
+            host,
+            port,
+            backlog=BACKLOG,
+            reuse_port=shared,
         )
         self._ticking = asyncio.create_task(self._tick())
         bound: int = self._listener.sockets[0].getsockname()[1]

@@ -125,6 +125,8 @@ CATALOGUE: dict[str, Kind] = {
     "auth.failed": Kind(WARNING, "address reason count", "key_id"),
     "process.ended": Kind(WARNING, "pid reason"),
     "api.crowded": Kind(WARNING, "connections in_flight_bytes"),
+    "certificate.loaded": Kind(INFO),
+    "certificate.refused": Kind(WARNING, "error"),
     "api.stopping": Kind(INFO),
     "batch.abandoned": Kind(INFO, "recorded"),
     "api.stopped": Kind(INFO),

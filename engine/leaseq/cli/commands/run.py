@@ -43,6 +43,12 @@ until_eof = click.option(
     help="Processes that serve on the port (LEASEQ_API_PROCESSES, 1).",
 )
 @click.option(
+    "--tls-cert", metavar="FILE", help="Certificate chain in PEM, for HTTPS (LEASEQ_API_TLS_CERT)."
+)
+@click.option(
+    "--tls-key", metavar="FILE", help="Key of the certificate, in PEM (LEASEQ_API_TLS_KEY)."
+)
+@click.option(
     "--insecure", is_flag=True, help="Ask for no API key, on any address (LEASEQ_API_AUTH=off)."
 )
 @click.option("--shared", is_flag=True, hidden=True, help="Serve as one of several processes.")

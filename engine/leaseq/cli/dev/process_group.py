@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
 from leaseq.cli.dev.managed_process import ManagedProcess, ProcessSpec
 from leaseq.cli.dev.printer import Printer
@@ -101,12 +102,13 @@ class ProcessGroup:
     async def _announce(self) -> None:
         """Print the address of the API once it answers."""
         host, port = self._config.api_host, self._config.api_port
-        while not await asyncio.to_thread(_answers, host, port):
+        while not await asyncio.to_thread(_answers, self._config):
             await pause(PROBE_SECONDS, stop=self._stopping)
         self._api.came_up()
         where = f"[{host}]" if ":" in host else host
+        scheme = "http" if self._config.api_tls_cert is None else "https"
         self._printer.say(
-            f"ready: http://{where}:{port} (asks for no API key; the API: /docs); Ctrl-C stops it",
+            f"ready: {scheme}://{where}:{port} (asks for no API key; the API: /docs); Ctrl-C stops it",
             colour="green",
         )
 
@@ -116,8 +118,14 @@ class ProcessGroup:
             await self._worker.reload()
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(config: Config) -> bool:
+    host, port = config.api_host, config.api_port
     connection = HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+    if config.api_tls_cert is not None:
+        # The certificate names the host that clients use.
+        unverified = ssl.create_default_context()
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+        connection = HTTPSConnection(host, port, timeout=ANSWER_SECONDS, context=unverified)
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == 200
