@@ -18,7 +18,7 @@ from leaseq.errors import ConfigInvalid
 def keys_required(config: Config) -> bool:
     """Whether requests need an API key."""
     if config.api_auth == "auto":
-        return not _is_loopback(config.api_host)
+        return config.api_proxies is not None or not _is_loopback(config.api_host)
     return config.api_auth == "keys"
 
 

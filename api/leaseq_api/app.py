@@ -23,6 +23,7 @@ from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
 from leaseq_api.security.hosts import Hosts
 from leaseq_api.security.principal import SCOPE, guard
+from leaseq_api.security.proxies import Proxies
 from leaseq_api.service import open_service, provide_service
 
 
@@ -63,7 +64,7 @@ def create_app(config: Config) -> Litestar:
         debug=False,
     )
     _check_scopes(app)
-    app.asgi_handler = Gate(app, app.asgi_handler, Hosts(config))
+    app.asgi_handler = Gate(app, app.asgi_handler, Hosts(config), Proxies(config))
     return app
 
 

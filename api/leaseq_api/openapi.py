@@ -54,6 +54,7 @@ IN_FRONT = (
         "request_malformed",
         "host_invalid",
         "header_repeated",
+        "forwarded_conflict",
         "method_not_allowed",
         "head_timeout",
         "body_timeout",

@@ -120,6 +120,11 @@ KINDS: dict[str, Kind] = {
         "The request must have exactly one valid Host header",
         "Send exactly one Host header: a name or an address, with an optional port.",
     ),
+    "forwarded_conflict": Kind(
+        400,
+        "Two headers name different clients",
+        "Let the proxy set Forwarded or X-Forwarded-For, and remove the other header.",
+    ),
     "header_repeated": Kind(
         400,
         "A header that may be sent once was repeated",

@@ -137,6 +137,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
         "/api/tasks/{task_id}",
         "/api/tasks/{task_id}/attempts",
         "/api/tasks/{task_id}/cancel",
+        "/api/tasks/{task_id}/events",
         "/api/tasks/{task_id}/idempotency-key",
         "/api/tasks/{task_id}/redrive",
         "/api/tenants",

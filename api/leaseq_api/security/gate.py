@@ -1,6 +1,7 @@
 """The checks that every request passes before routing.
 
-In order: headers that must be unique are unique, Host is one that this API serves, the path has its
+In order: headers that must be unique are unique, Host is one that this API serves, the client is
+named by a proxy that may do so, the path has its
 canonical spelling, no web page of another site sends a request that changes something, and an API
 key, where one was sent, is valid. Routes and their scopes are checked later. The body
 is not read before. HEAD is answered as GET without the content, and OPTIONS with the methods of the
@@ -21,6 +22,7 @@ from leaseq_api.problems import STORE_AWAY, allow_header, raw_problem
 from leaseq_api.refused import Refused
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.hosts import Hosts
+from leaseq_api.security.proxies import Proxies
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
 # copy.
@@ -50,7 +52,7 @@ _PARAMETER = re.compile(r"\\\{[^/]+?\\\}")
 class Gate:
     """An ASGI application in front of the routes of `app`."""
 
-    def __init__(self, app: Litestar, inner: ASGIApp, hosts: Hosts) -> None:
+    def __init__(self, app: Litestar, inner: ASGIApp, hosts: Hosts, proxies: Proxies) -> None:
         self._app = app
         self._inner = inner
         self._hosts = hosts
@@ -59,6 +61,7 @@ class Gate:
             for route in app.routes
             if hasattr(route, "methods") and "{" not in route.path
         }
+        self._proxies = proxies
         self._routes = [
             (_pattern(route.path), frozenset(route.methods))
             for route in app.routes
@@ -99,6 +102,9 @@ class Gate:
         method: str = scope["method"]  # type: ignore[typeddict-item]
         path: bytes = scope["raw_path"]
         host = self._check_host(found.get(b"host"), path)
+        forwarded = self._proxies.find_client(scope)
+        if forwarded is not None:
+            host = self._check_host(forwarded.encode("latin-1"), path)
         if not _PATH.fullmatch(path) and not (method == "OPTIONS" and path == b"*"):
             raise Refused(
                 "not_found",

@@ -11,7 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import ip_address
 
-from leaseq.config import API_HOST, Config
+from leaseq.addresses import API_HOST
+from leaseq.config import Config
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
