@@ -27,12 +27,15 @@ class Load:
     """Submissions over HTTP, each with a fresh key and `body` with a number of nine digits in it,
     from `start` to `stop`."""
 
-    def __init__(self, port: int, *, connections: int, body: bytes = BODY) -> None:
+    def __init__(
+        self, port: int, *, connections: int, key: str | None = None, body: bytes = BODY
+    ) -> None:
         self.accepted = 0
         self.taken: list[float] = []  # seconds of each request
         self.refusal: str | None = None
         self.stopping = False
-        self._head = HEAD + str(len(body % 0)).encode() + KEY
+        sent = b"" if key is None else b"\r\nAuthorization: Bearer " + key.encode()
+        self._head = HEAD + str(len(body % 0)).encode() + sent + KEY
         self._body = body
         self._port = port
         self._count = connections

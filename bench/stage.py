@@ -36,6 +36,7 @@ class Stage:
     def __init__(self, config: Config, *, postgres: PostgresServer, valkey: ValkeyServer) -> None:
         self.config = config
         self.services: list[Service] = []
+        self.api_key: str | None = None  # with api_auth=keys
         self._postgres = postgres
         self._valkey = valkey
         self.engine: Engine
@@ -78,6 +79,11 @@ class Stage:
 
     async def api(self) -> Service:
         """An API, once it listens on the port of the configuration."""
+        if self.config.api_auth == "keys":
+            issued = await self.engine.access.create_key(
+                "bench", scopes=["submit"], tenant=None, expires_seconds=None
+            )
+            self.api_key = issued.text
         service = self.start("api")
         await service.hear("api.started")
         return service

@@ -65,7 +65,11 @@ async def play_http(scale: Scale) -> Window:
             "reaper": await stage.reaper(),
         }
         pids = {name: service.pid for name, service in services.items()}
-        load = Load(services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS)
+        load = Load(
+            services["API"].heard("api.started")[0]["port"],
+            connections=CONNECTIONS,
+            key=stage.api_key,
+        )
         await load.start()
         await asyncio.sleep(WARM_UP_SECONDS)
         window = await _window(stage, load, pids, seconds=scale.http_seconds)

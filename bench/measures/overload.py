@@ -33,7 +33,10 @@ async def overload(scale: Scale) -> list[Reading]:
             "reaper": await stage.reaper(),
         }
         load = Load(
-            services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS, body=BODY
+            services["API"].heard("api.started")[0]["port"],
+            connections=CONNECTIONS,
+            key=stage.api_key,
+            body=BODY,
         )
         await load.start()
         begin = await stage.witness.now()
