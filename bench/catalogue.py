@@ -13,6 +13,7 @@ from bench.measures.cpu import cpu
 from bench.measures.deep import aged, deep
 from bench.measures.drain import drain
 from bench.measures.due import due
+from bench.measures.following import following
 from bench.measures.kill_many import kill_many
 from bench.measures.killed_child import killed_child
 from bench.measures.latency import latency
@@ -68,5 +69,6 @@ MEASUREMENTS = [
     Measurement("prune", pruning),
     Measurement("memory", memory),
     Measurement("overload", overload),
+    Measurement("follow", following),
     Measurement("names", names, repeats=True, quick=False),
 ]

@@ -64,6 +64,13 @@ class Meter:
             for name, used in self._used.items()
         ]
 
+    def shares(self, prefix: str, seconds: float) -> list[Reading]:
+        """The share of one core that each tree used in so many seconds."""
+        return [
+            Reading(f"{prefix}: CPU of {name}", "% of a core", 100 * used.total / seconds)
+            for name, used in self._used.items()
+        ]
+
     def in_detail(self, prefix: str, tasks: int) -> list[Reading]:
         """The same, with user and system time apart, a worker's supervisor for itself, the servers
         together, and the rest."""

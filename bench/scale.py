@@ -33,6 +33,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     behind: int = 500
     idle_seconds: float = 30.0
     moving_seconds: float = 20.0
+    followers: int = 2_000
+    followed_ends: int = 1_000
     calm_seconds: int = 3
     settings: dict[str, str] = {}
 
@@ -62,5 +64,7 @@ QUICK = Scale(
     behind=5,
     idle_seconds=2.0,
     moving_seconds=3.0,
+    followers=50,
+    followed_ends=40,
     calm_seconds=0,
 )

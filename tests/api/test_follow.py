@@ -22,7 +22,7 @@ from support.api import Api, open_api, problem
 from support.event_stream import Event, following
 from support.keys import bearer, issue
 from support.ledger import claim_task, errored, open_worker, promote_due, succeeded
-from support.raw_http import Served, serving
+from support.raw_http import GIVE_UP_SECONDS, Served, serving
 
 
 @pytest.fixture
@@ -270,3 +270,25 @@ async def test_a_stream_and_a_wait_end_with_their_key(
         problem(await waiting, "key_revoked")
         assert (await other.until("state")).data["state"] == "PENDING"
         guarded.service.stopping.set()
+
+
+async def test_a_client_that_does_not_read_is_closed(
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    task_id = await api.submitted()
+    claim = await claim_task(ledger, task_id, await open_worker(worker_ledger))
+    large = b'"' + b"x" * 500_000 + b'"'
+    async with serving(cast(Application, api.app), write_seconds=0.5) as served:
+        client = await served.connect()
+        client.send(get(f"/api/tasks/{task_id}/events"))
+        await client.reader.readuntil(b"PROCESSING")
+        assert isinstance(client.writer.transport, asyncio.Transport)
+        client.writer.transport.pause_reading()
+        number = 0
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            while api.service.held.count:
+                number += 1
+                await ledger.set_progress(claim, b"[%d,%b]" % (number, large))
+                # Never more than the kernel takes and one event.
+                assert served.server.in_flight < 2 * len(large)
+        assert not served.server.connections

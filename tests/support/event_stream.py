@@ -77,11 +77,17 @@ async def following(
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if last_id is not None:
         sent["Last-Event-ID"] = last_id
-    async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
-        client.stream("GET", path, headers=sent) as answer,
-    ):
+    async with client_of(port) as client, client.stream("GET", path, headers=sent) as answer:
         yield Following(answer)
 
 
-__all__ = ["Event", "Following", "following"]
+def client_of(port: int) -> httpx.AsyncClient:
+    """A client with any number of connections, which waits as long as a test does."""
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}",
+        timeout=PATIENCE,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+    )
+
+
+__all__ = ["Event", "Following", "client_of", "following"]
