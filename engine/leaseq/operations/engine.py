@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ from leaseq.connections.primary import primary_at
 from leaseq.dispatch.queue_lists import Depths
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
+from leaseq.fair_turns import FairTurns
 from leaseq.gather import Gatherer
 from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
@@ -38,10 +40,13 @@ from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
 
 BATCH_SIZE = 500
-CAPACITY = 10_000
+# Single submissions of one tenant that wait for a batch; more of them wait before.
+CAPACITY = 2_500
 # Chunks of a large batch that are sent while another one is being written, so that client and
 # Postgres do not wait for each other.
 AHEAD = 1
+# Chunks of all large batches that are written at the same time. Single submissions need a connection, too.
+CHUNKS_AT_ONCE = 3
 
 
 class DeliveryLocation(Struct, frozen=True):
@@ -76,8 +81,12 @@ class Engine:
             stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
-            self._submitter.write_hastily, batch_size=BATCH_SIZE, capacity=CAPACITY
+            self._submitter.write_hastily,
+            batch_size=BATCH_SIZE,
+            capacity=CAPACITY,
+            owner_of=attrgetter("tenant"),
         )
+        self._chunks = FairTurns(CHUNKS_AT_ONCE)
         self._held_keys = HeldKeys(self._submitter)
 
     @property
@@ -127,7 +136,8 @@ class Engine:
         return answers
 
     async def _submit_chunk(self, chunk: Sequence[Submission]) -> list[Submitted | BaseException]:
-        found = await self._submitter.write(chunk)
+        async with self._chunks.turn(chunk[0].tenant):
+            found = await self._submitter.write(chunk)
         self._deliver(
             [(s, a) for s, a in zip(chunk, found, strict=True) if isinstance(a, Submitted)]
         )

@@ -4,16 +4,18 @@ They wait for that transaction apart from all others: a batch that waited with t
 caller of this process wait. A key that was held a moment ago is taken to be held still, so that its
 next submissions do not even enter a batch.
 
-Invariants: at most AT_ONCE of them occupy a connection. Past MAX_WAITS that wait here, a caller
-gets `IdempotencyInFlight` immediately, the same answer that it would get after the wait.
+Invariants: at most AT_ONCE of them occupy a connection, in turns of their tenants. Past MAX_WAITS of
+one tenant that wait here, a caller of it gets `IdempotencyInFlight` immediately, the same answer that
+it would get after the wait.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from time import monotonic
 
 from leaseq.errors import IdempotencyInFlight
+from leaseq.fair_turns import FairTurns
 from leaseq.model import Submission, Submitted
 from leaseq.operations.submit import MAX_WAITS, Submitter
 
@@ -30,8 +32,8 @@ class HeldKeys:
     def __init__(self, submitter: Submitter) -> None:
         self._submitter = submitter
         self._until: dict[Key, float] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._turns = FairTurns(AT_ONCE)
+        self._waiting: Counter[str] = Counter()
 
     def knows(self, submission: Submission) -> bool:
         """Whether its key was held a moment ago."""
@@ -40,14 +42,15 @@ class HeldKeys:
     async def submit(self, submission: Submission) -> Submitted:
         """Wait for the key, not for long. Raises `IdempotencyInFlight` where it is held still."""
         self._remember(submission)
-        if self._waiting >= MAX_WAITS:
+        tenant = submission.tenant
+        if self._waiting[tenant] >= MAX_WAITS:
             raise IdempotencyInFlight
-        self._waiting += 1
+        self._waiting[tenant] += 1
         try:
-            async with self._turns:
+            async with self._turns.turn(tenant):
                 (answer,) = await self._submitter.write([submission])
         finally:
-            self._waiting -= 1
+            self._waiting[tenant] -= 1
         if isinstance(answer, IdempotencyInFlight):
             self._remember(submission)
         else:
