@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bench.figures import Reading
 from bench.measures.backlog import backlog
+from bench.measures.batches import batches
 from bench.measures.cpu import cpu
 from bench.measures.deep import aged, deep
 from bench.measures.drain import drain
@@ -48,6 +49,7 @@ MEASUREMENTS = [
     Measurement("drain-2", partial(drain, processes=2)),
     Measurement("submit", submitting),
     Measurement("http", over_http),
+    Measurement("batch", batches),
     Measurement("cpu", cpu, quick=False),
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),

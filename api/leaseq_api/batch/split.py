@@ -12,19 +12,23 @@ from collections.abc import Iterator
 from leaseq_api.refused import Refused
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SPACE = re.compile(rb"[ \t\n\r]*+")
-# A string, or a word: a number, true, false, null. Whether it is one is seen when it is parsed.
-_SCALAR = re.compile(_STRING + rb'|[^ \t\n\r,"\[\]{}]++', re.DOTALL)
+_SPACE = rb"[ \t\n\r]*+"
+# A word: a number, true, false, null. Whether it is one is seen when it is parsed.
+_WORD = rb'[^ \t\n\r,"\[\]{}]++'
 # A value with brackets, to so many levels. A value that is deeper is searched level by level.
 _LEVELS = 8
 _NESTED = rb"(?!)"
 for _ in range(_LEVELS):
     _NESTED = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"|" + _NESTED + rb")*+[\]}]"
+
+_BEGIN = re.compile(_SPACE + rb"\[" + _SPACE + rb"(\]" + _SPACE + rb")?")
+_NEXT = _SPACE + rb"(?:(\])|,)" + _SPACE
+_AFTER = re.compile(_NEXT)
+_ELEMENT = re.compile(rb"(" + _NESTED + rb"|" + _STRING + rb"|" + _WORD + rb")" + _NEXT, re.DOTALL)
 # Everything up to the next bracket that ends or begins a level, and that bracket.
 _BRACKET = re.compile(
     rb'(?:[^"\[\]{}]++|' + _STRING + rb"|" + _NESTED + rb")*+([\[\]{}])", re.DOTALL
 )
-_VALUE = re.compile(_NESTED, re.DOTALL)
 # An item has fewer (leaseq/codec.py). One with a few more fails alone.
 MAX_DEPTH = 128
 _OPENING = (b"[", b"{")
@@ -68,53 +72,40 @@ class Lines:
 def split_array(raw: bytes) -> Iterator[memoryview]:
     """The elements of a JSON array. Whether each of them is JSON is seen when it is parsed. Raises
     `Refused` where the array itself is not JSON."""
-    view = memoryview(raw)
-    at = _skip(raw, 0)
-    if raw[at : at + 1] != b"[":
+    begin = _BEGIN.match(raw)
+    if begin is None:
         raise Refused("submission_invalid", "the body of a batch is an array", pointer="")
-    at = _skip(raw, at + 1)
-    ended = raw[at : at + 1] == b"]"
-    count = 0
-    while not ended:
-        end = _end_of_value(raw, at)
-        if end is None:
+    view, count = memoryview(raw), 0
+    at, ended = begin.end(), begin[1]
+    while ended is None:
+        found = _ELEMENT.match(raw, at)
+        if found is not None:
+            end = found.end(1)
+        elif (end := _end_of_deep(raw, at)) and (found := _AFTER.match(raw, end)) is None:
+            end = 0
+        if found is None:
             raise Refused(
                 "json_invalid", f"item {count} of the array is not valid JSON, or nested too deeply"
             )
         yield view[at:end]
         count += 1
-        at = _skip(raw, end)
-        ended = raw[at : at + 1] == b"]"
-        if not ended:
-            if raw[at : at + 1] != b",":
-                raise Refused(
-                    "json_invalid", f"there is no comma or bracket after item {count - 1}"
-                )
-            at = _skip(raw, at + 1)
-    if _skip(raw, at + 1) != len(raw):
+        at, ended = found.end(), found[found.re.groups]
+    if at != len(raw):
         raise Refused("json_invalid", "there is something behind the end of the array")
 
 
-def _skip(raw: bytes, at: int) -> int:
-    found = _SPACE.match(raw, at)
-    return at if found is None else found.end()
-
-
-def _end_of_value(raw: bytes, at: int) -> int | None:
-    """The end of the value that begins here. None: no value does, or it has no end, or it has more
+def _end_of_deep(raw: bytes, at: int) -> int:
+    """The end of the value with many levels that begins here. 0: there is none, or it has more
     levels than any item."""
     if raw[at : at + 1] not in _OPENING:
-        scalar = _SCALAR.match(raw, at)
-        return None if scalar is None else scalar.end()
-    if (nested := _VALUE.match(raw, at)) is not None:
-        return nested.end()
+        return 0
     depth = 0
     while depth <= MAX_DEPTH and (bracket := _BRACKET.match(raw, at)) is not None:
         depth += 1 if bracket[1] in _OPENING else -1
         at = bracket.end()
         if depth == 0:
             return at
-    return None
+    return 0
 
 
 __all__ = ["Lines", "split_array"]
