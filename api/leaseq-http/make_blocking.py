@@ -27,7 +27,11 @@ REPLACED = [
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\bfor (\w+) in page\.(\w+):\n +yield \1\b", r"yield from page.\2"),
-    (r"\bAsync(Client|Iterator)\b", r"\1"),
+    (r"\bfor (\w+) in (following\.feed\(piece\)):\n +yield \1\b", r"yield from \2"),
+    (r"`contextlib\.aclosing`", "`contextlib.closing`"),
+    (r"\bAsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
+    (r"\bAsync(Client|Generator|Iterator)\b", r"\1"),
+    (r"\basynccontextmanager\b", "contextmanager"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\ba(close|read|iter_bytes)\(", r"\1("),
 ]
@@ -41,8 +45,12 @@ def blocking(text: str) -> str:
             raise ValueError(
                 f"{SOURCE.name} has no {words!r} any more: change {Path(__file__).name}"
             )
-    formatter = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-"]
-    return subprocess.run(formatter, input=text, capture_output=True, text=True, check=True).stdout
+    return _ruff("format", _ruff("check", text, "--select", "I", "--fix", "--quiet"))
+
+
+def _ruff(command: str, text: str, *options: str) -> str:
+    ruff = [sys.executable, "-m", "ruff", command, *options, "--stdin-filename", str(TARGET), "-"]
+    return subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == "__main__":

@@ -36,7 +36,11 @@ async def test_blocks_run(
     await page["report"]("2026-09")
     with Client(address) as client:
         await asyncio.to_thread(page["refund"], client, 7)
-    charged, report, refused = capsys.readouterr().out.splitlines()
+        await asyncio.to_thread(page["charge_all"], client, [8, 9])
+        (eighth,) = await asyncio.to_thread(lambda: [*client.list_tasks(idempotency_key="order-8")])
+        await asyncio.to_thread(page["show"], client, eighth.task_id)
+    charged, report, refused, *shown = capsys.readouterr().out.splitlines()
+    assert shown[-1] == "SUCCESS 1"
     assert re.fullmatch(r"\{'charge_id': 1, 'order_id': 7, 'balance_cents': -1250\}", charged)
     assert report == f"Report(file='{tmp_path}/report-2026-09.csv', orders=120)"
     assert refused.startswith("/payload/cents Expected `int` >= 1")

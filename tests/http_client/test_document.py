@@ -16,8 +16,10 @@ import pytest
 
 from leaseq_api.problems import KINDS
 from leaseq_http import errors, model
-from leaseq_http.calls import ROUTES
+from leaseq_http.batches import MOST_ITEMS
+from leaseq_http.calls import ROUTES, BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
+from leaseq_http.following import EVENTS
 from leaseq_http.submission import OPTIONS
 from support.api import Api
 from support.document import Document
@@ -26,8 +28,6 @@ from support.document import Document
 LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
-    "submit_batch": "the client submits one task at a time so far; docs/batches.md has the request",
-    "follow_task": "a stream: use an SSE client, docs/following.md",
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key"),
@@ -43,6 +43,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TaskPage": model.TaskPage,
     "AttemptView": model.Attempt,
     "AttemptList": model.AttemptList,
+    "FollowedTaskView": model.TaskState,
+    "ProgressView": model.Progress,
     "DepthsView": model.Depths,
     "QueueView": model.Queue,
     "QueueList": model.QueueList,
@@ -58,11 +60,9 @@ NO_STRUCT = {
     "RememberedTask": "an answer to a submission, which is a `Submitted`",
     "Problem": "becomes an exception",
     **dict.fromkeys(
-        ("BatchItem", "BatchAnswer", "BatchOutcome", "BatchTask"),
-        "of an operation that is left out",
+        ("BatchItem", "BatchTask", "BatchOutcome", "BatchAnswer"),
+        "of a batch, which is compared below",
     ),
-    "FollowedTaskView": "of a stream, which is left out",
-    "ProgressView": "of a stream, which is left out",
     "Live": "of an operation that is left out",
     "Ready": "of an operation that is left out",
     **dict.fromkeys(
@@ -133,6 +133,28 @@ async def test_struct_decodes_every_value_that_the_schema_allows(api: Api, name:
     assert tried > len(kind.__struct_fields__) / 2
 
 
+async def test_batch_has_the_fields_of_the_document(api: Api) -> None:
+    schemas = api.document.content["components"]["schemas"]
+    assert schemas["BatchItem"]["properties"].keys() == OPTIONS | {
+        "type",
+        "payload",
+        "idempotency_key",
+    }
+    assert schemas["BatchOutcome"]["properties"].keys() == set(BatchOutcome.__struct_fields__)
+    assert schemas["BatchAnswer"]["properties"].keys() == {"items"}
+    assert schemas["BatchAnswer"]["properties"]["items"]["maxItems"] >= MOST_ITEMS
+
+
+async def test_events_are_those_of_the_document(api: Api) -> None:
+    (content,) = api.document.paths[ROUTES["follow_task"].path]["get"]["responses"]["200"][
+        "content"
+    ].values()
+    found = {
+        name: each["$ref"].rpartition("/")[2] for name, each in content["x-event-data"].items()
+    }
+    assert {name: STRUCTS[schema] for name, schema in found.items()} == EVENTS
+
+
 async def test_a_field_that_a_later_service_adds_is_ignored() -> None:
     queue = b'{"name":"a","paused":true,"depths":null,"colour":"red"}'
     assert msgspec.json.decode(queue, type=model.Queue).paused
@@ -140,7 +162,7 @@ async def test_a_field_that_a_later_service_adds_is_ignored() -> None:
 
 async def test_accepted_submission_is_read_from_both_of_its_schemas(api: Api) -> None:
     schemas = api.document.content["components"]["schemas"]
-    for name in ("TaskView", "RememberedTask"):
+    for name in ("TaskView", "RememberedTask", "BatchTask"):
         fields = set(model.Submitted.__struct_fields__) - {"replayed"}
         assert fields <= schemas[name]["properties"].keys()
 

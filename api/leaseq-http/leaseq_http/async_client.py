@@ -7,15 +7,20 @@ are decided in `calls.py`, `answers.py` and `retrying.py`, which send nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from random import random
 from time import monotonic
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from leaseq_http import answers, calls
+from leaseq_http import batches, calls
+from leaseq_http.answers import error_of, read, result_of
+from leaseq_http.batches import Batch, Outcome
+from leaseq_http.calls import Call
 from leaseq_http.errors import LeaseqHTTPError
+from leaseq_http.following import Following
 from leaseq_http.model import (
     Attempt,
     Operation,
@@ -24,6 +29,7 @@ from leaseq_http.model import (
     State,
     Submitted,
     Task,
+    TaskEvent,
     TaskSummary,
     Worker,
 )
@@ -98,6 +104,27 @@ class AsyncClient:
         submission = Submission(type, payload, idempotency_key=idempotency_key, **options)
         return await self._send(calls.submit(submission))
 
+    async def submit_many(self, submissions: Iterable[Submission]) -> list[Outcome]:
+        """Submit many tasks, a thousand in each request, and return an outcome for each, in order.
+
+        An outcome is a `Submitted`, or the error of that item alone, which is not raised:
+        `SubmissionInvalid`, for example. Items that the service could not take at the moment are
+        sent again. Raises where nothing was recorded because a whole request failed. Calling this
+        again with the same `Submission` objects is safe, because each has its key.
+        """
+        outcomes: list[Outcome] = []
+        recorded = False
+        for batch in batches.split(submissions):
+            try:
+                await self._submit_batch(batch)
+            except LeaseqHTTPError as error:
+                if not (recorded or batch.recorded):
+                    raise
+                batch.fail(error)
+            recorded = recorded or batch.recorded
+            outcomes += batch.outcomes
+        return outcomes
+
     async def find(self, task_id: str) -> Task:
         """Read one task. Raises `TaskNotFound`."""
         return await self._send(calls.show(task_id))
@@ -129,7 +156,42 @@ class AsyncClient:
         again later) and `ResultInvalid`.
         """
         task = await self.wait(task_id, timeout=timeout)
-        return answers.result_of(task, type, timeout=timeout)
+        return result_of(task, type, timeout=timeout)
+
+    async def events(
+        self, task_id: str, *, last_event_id: str | None = None
+    ) -> AsyncGenerator[TaskEvent, None]:
+        """Follow a task: its state, each time it changes, the ends of attempts that did not succeed,
+        and its progress. The iterator begins with the present state and ends with the end of the
+        task.
+
+        A stream that breaks is opened again, for up to `retry_seconds`, and continues where it was.
+        With the `id` of an event as `last_event_id` it continues behind that one. The iterator holds a
+        connection: close it (`contextlib.aclosing`) if you leave it early. Raises `TaskNotFound`.
+        """
+        following = Following(task_id, last_event_id=last_event_id)
+        ends_at, tried = monotonic() + self._retry_seconds, 0
+        while True:
+            call, tried = following.call(), tried + 1
+            try:
+                async with self._stream(call) as answer:
+                    following.check(answer.status_code, answer.headers.get("content-type", ""))
+                    async for piece in answer.aiter_bytes():
+                        ends_at, tried = monotonic() + self._retry_seconds, 1
+                        for event in following.feed(piece):
+                            yield event
+                if following.ended:
+                    return
+                broken: LeaseqHTTPError = following.broken()
+            except httpx.RequestError as error:
+                broken = unreachable(error, url=self._settings.base_url)
+                broken.retry_after = following.pause_seconds
+            except LeaseqHTTPError as error:
+                broken = error
+            pause = self._pause_before_next(call, broken, tried=tried, ends_at=ends_at)
+            if pause is None:
+                raise broken
+            await asyncio.sleep(pause)
 
     async def attempts(self, task_id: str) -> list[Attempt]:
         """Read the attempts of a task that did not succeed, oldest first. Raises `TaskNotFound`."""
@@ -227,7 +289,21 @@ class AsyncClient:
                 return
             cursor = page.next_cursor
 
-    async def _send(self, call: calls.Call[T], *, seconds: float | None = None) -> T:
+    async def _submit_batch(self, batch: Batch) -> None:
+        """Send a batch until every item has an outcome that does not pass, or the time is over."""
+        ends_at, tried = monotonic() + self._retry_seconds, 0
+        while True:
+            call, tried = batch.call(), tried + 1
+            answers = await self._send(call, seconds=max(ends_at - monotonic(), 0.0))
+            passing = batch.note(call, answers)
+            if passing is None:
+                return
+            pause = self._pause_before_next(call, passing, tried=tried, ends_at=ends_at)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    async def _send(self, call: Call[T], *, seconds: float | None = None) -> T:
         """Send a call until it is answered, for at most `seconds`, else `retry_seconds`."""
         ends_at = monotonic() + (self._retry_seconds if seconds is None else seconds)
         tried = 0
@@ -236,27 +312,36 @@ class AsyncClient:
             try:
                 return await self._send_once(call)
             except LeaseqHTTPError as error:
-                left = ends_at - monotonic()
-                pause = pause_before_next(call, error, tried=tried, left=left, random=random)
+                pause = self._pause_before_next(call, error, tried=tried, ends_at=ends_at)
                 if pause is None:
                     error.idempotency_key = call.idempotency_key
                     raise
             await asyncio.sleep(pause)
 
-    async def _send_once(self, call: calls.Call[T]) -> T:
-        settings = self._settings
+    async def _send_once(self, call: Call[T]) -> T:
         try:
             answer = await self._http.request(
-                call.method,
-                settings.base_url + call.path,
-                headers=settings.headers | call.headers,
-                content=call.body,
-                timeout=settings.timeout_of(call),
-                follow_redirects=False,
+                call.method, **self._settings.request_of(call), follow_redirects=False
             )
         except httpx.RequestError as error:
-            raise unreachable(error, url=settings.base_url) from error
-        return answers.read(call, answer.status_code, answer.headers, answer.content)
+            raise unreachable(error, url=self._settings.base_url) from error
+        return read(call, answer.status_code, answer.headers, answer.content)
+
+    @asynccontextmanager
+    async def _stream(self, call: Call[None]) -> AsyncIterator[httpx.Response]:
+        """Open a stream within the block. Raises the error of an answer that is none."""
+        async with self._http.stream(
+            call.method, **self._settings.request_of(call), follow_redirects=False
+        ) as answer:
+            if not answer.is_success:
+                raise error_of(answer.status_code, answer.headers, await answer.aread())
+            yield answer
+
+    def _pause_before_next(
+        self, call: Call[Any], error: LeaseqHTTPError, *, tried: int, ends_at: float
+    ) -> float | None:
+        left = ends_at - monotonic()
+        return pause_before_next(call, error, tried=tried, left=left, random=random)
 
 
 __all__ = ["AsyncClient"]

@@ -7,7 +7,7 @@ is not `repeatable` is repeated only after an error that shows that the service 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -29,6 +29,8 @@ from leaseq_http.model import (
 from leaseq_http.submission import Submission
 
 T = TypeVar("T")
+# Between two pieces of a stream. The service sends a comment every 15 seconds.
+SILENCE_SECONDS = 30.0
 JSON = {"Content-Type": "application/json"}
 
 
@@ -44,8 +46,11 @@ class Route(NamedTuple):
 ROUTES = {
     # With a key, which every submission of this client has.
     "submit": Route("POST", "/api/tasks"),
+    # Its items have keys, too.
+    "submit_batch": Route("POST", "/api/tasks/batch"),
     "show": Route("GET", "/api/tasks/{task_id}", ("wait",)),
     "attempts": Route("GET", "/api/tasks/{task_id}/attempts"),
+    "follow_task": Route("GET", "/api/tasks/{task_id}/events"),
     "list_tasks": Route(
         "GET", "/api/tasks", ("state", "queue", "type", "idempotency_key", "limit", "cursor")
     ),
@@ -79,6 +84,19 @@ class Call(Struct, Generic[T], frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
+class BatchOutcome(Struct, frozen=True, kw_only=True):
+    """The outcome of one item of a batch, as it is sent."""
+
+    status: int
+    replayed: bool = False
+    task: Submitted | None = None
+    problem: dict[str, Any] | None = None
+
+
+class _BatchAnswer(Struct, frozen=True):
+    items: list[BatchOutcome]
+
+
 def submit(submission: Submission) -> Call[Submitted]:
     """Submit one task."""
     return _call(
@@ -87,6 +105,26 @@ def submit(submission: Submission) -> Call[Submitted]:
         headers=JSON | {"Idempotency-Key": submission.key_header},
         body=submission.body,
         idempotency_key=submission.idempotency_key,
+    )
+
+
+def submit_batch(submissions: Sequence[Submission]) -> Call[list[BatchOutcome]]:
+    """Submit many tasks."""
+    body = b"[%b]" % b",".join(submission.item for submission in submissions)
+    return _call("submit_batch", _outcomes, headers=JSON, body=body)
+
+
+def follow_task(task_id: str, *, last_event_id: str | None = None) -> Call[None]:
+    """Open the stream of a task, behind an event."""
+    headers = {"Accept": "text/event-stream"}
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
+    return _call(
+        "follow_task",
+        lambda _, body: None,
+        path={"task_id": task_id},
+        headers=headers,
+        held_seconds=SILENCE_SECONDS,
     )
 
 
@@ -223,6 +261,10 @@ def _as(kind: type[T]) -> Callable[[Mapping[str, str], bytes], T]:
     return lambda _, body: decoder.decode(body)
 
 
+def _outcomes(_: Mapping[str, str], body: bytes) -> list[BatchOutcome]:
+    return msgspec.json.decode(body, type=_BatchAnswer).items
+
+
 def _submitted(headers: Mapping[str, str], body: bytes) -> Submitted:
     submitted = msgspec.json.decode(body, type=Submitted)
     replayed = headers.get("idempotent-replayed") == "true"
@@ -231,11 +273,13 @@ def _submitted(headers: Mapping[str, str], body: bytes) -> Submitted:
 
 __all__ = [
     "ROUTES",
+    "BatchOutcome",
     "Call",
     "Route",
     "attempts",
     "cancel",
     "erase",
+    "follow_task",
     "free_key",
     "list_operations",
     "list_queues",
@@ -246,4 +290,5 @@ __all__ = [
     "resume",
     "show",
     "submit",
+    "submit_batch",
 ]

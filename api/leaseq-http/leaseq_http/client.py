@@ -5,15 +5,20 @@ This file is made from `async_client.py` by `make generated`. Change that one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from random import random
 from time import monotonic, sleep
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from leaseq_http import answers, calls
+from leaseq_http import batches, calls
+from leaseq_http.answers import error_of, read, result_of
+from leaseq_http.batches import Batch, Outcome
+from leaseq_http.calls import Call
 from leaseq_http.errors import LeaseqHTTPError
+from leaseq_http.following import Following
 from leaseq_http.model import (
     Attempt,
     Operation,
@@ -22,6 +27,7 @@ from leaseq_http.model import (
     State,
     Submitted,
     Task,
+    TaskEvent,
     TaskSummary,
     Worker,
 )
@@ -96,6 +102,27 @@ class Client:
         submission = Submission(type, payload, idempotency_key=idempotency_key, **options)
         return self._send(calls.submit(submission))
 
+    def submit_many(self, submissions: Iterable[Submission]) -> list[Outcome]:
+        """Submit many tasks, a thousand in each request, and return an outcome for each, in order.
+
+        An outcome is a `Submitted`, or the error of that item alone, which is not raised:
+        `SubmissionInvalid`, for example. Items that the service could not take at the moment are
+        sent again. Raises where nothing was recorded because a whole request failed. Calling this
+        again with the same `Submission` objects is safe, because each has its key.
+        """
+        outcomes: list[Outcome] = []
+        recorded = False
+        for batch in batches.split(submissions):
+            try:
+                self._submit_batch(batch)
+            except LeaseqHTTPError as error:
+                if not (recorded or batch.recorded):
+                    raise
+                batch.fail(error)
+            recorded = recorded or batch.recorded
+            outcomes += batch.outcomes
+        return outcomes
+
     def find(self, task_id: str) -> Task:
         """Read one task. Raises `TaskNotFound`."""
         return self._send(calls.show(task_id))
@@ -125,7 +152,41 @@ class Client:
         again later) and `ResultInvalid`.
         """
         task = self.wait(task_id, timeout=timeout)
-        return answers.result_of(task, type, timeout=timeout)
+        return result_of(task, type, timeout=timeout)
+
+    def events(
+        self, task_id: str, *, last_event_id: str | None = None
+    ) -> Generator[TaskEvent, None, None]:
+        """Follow a task: its state, each time it changes, the ends of attempts that did not succeed,
+        and its progress. The iterator begins with the present state and ends with the end of the
+        task.
+
+        A stream that breaks is opened again, for up to `retry_seconds`, and continues where it was.
+        With the `id` of an event as `last_event_id` it continues behind that one. The iterator holds a
+        connection: close it (`contextlib.closing`) if you leave it early. Raises `TaskNotFound`.
+        """
+        following = Following(task_id, last_event_id=last_event_id)
+        ends_at, tried = monotonic() + self._retry_seconds, 0
+        while True:
+            call, tried = following.call(), tried + 1
+            try:
+                with self._stream(call) as answer:
+                    following.check(answer.status_code, answer.headers.get("content-type", ""))
+                    for piece in answer.iter_bytes():
+                        ends_at, tried = monotonic() + self._retry_seconds, 1
+                        yield from following.feed(piece)
+                if following.ended:
+                    return
+                broken: LeaseqHTTPError = following.broken()
+            except httpx.RequestError as error:
+                broken = unreachable(error, url=self._settings.base_url)
+                broken.retry_after = following.pause_seconds
+            except LeaseqHTTPError as error:
+                broken = error
+            pause = self._pause_before_next(call, broken, tried=tried, ends_at=ends_at)
+            if pause is None:
+                raise broken
+            sleep(pause)
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Read the attempts of a task that did not succeed, oldest first. Raises `TaskNotFound`."""
@@ -221,7 +282,21 @@ class Client:
                 return
             cursor = page.next_cursor
 
-    def _send(self, call: calls.Call[T], *, seconds: float | None = None) -> T:
+    def _submit_batch(self, batch: Batch) -> None:
+        """Send a batch until every item has an outcome that does not pass, or the time is over."""
+        ends_at, tried = monotonic() + self._retry_seconds, 0
+        while True:
+            call, tried = batch.call(), tried + 1
+            answers = self._send(call, seconds=max(ends_at - monotonic(), 0.0))
+            passing = batch.note(call, answers)
+            if passing is None:
+                return
+            pause = self._pause_before_next(call, passing, tried=tried, ends_at=ends_at)
+            if pause is None:
+                return
+            sleep(pause)
+
+    def _send(self, call: Call[T], *, seconds: float | None = None) -> T:
         """Send a call until it is answered, for at most `seconds`, else `retry_seconds`."""
         ends_at = monotonic() + (self._retry_seconds if seconds is None else seconds)
         tried = 0
@@ -230,27 +305,36 @@ class Client:
             try:
                 return self._send_once(call)
             except LeaseqHTTPError as error:
-                left = ends_at - monotonic()
-                pause = pause_before_next(call, error, tried=tried, left=left, random=random)
+                pause = self._pause_before_next(call, error, tried=tried, ends_at=ends_at)
                 if pause is None:
                     error.idempotency_key = call.idempotency_key
                     raise
             sleep(pause)
 
-    def _send_once(self, call: calls.Call[T]) -> T:
-        settings = self._settings
+    def _send_once(self, call: Call[T]) -> T:
         try:
             answer = self._http.request(
-                call.method,
-                settings.base_url + call.path,
-                headers=settings.headers | call.headers,
-                content=call.body,
-                timeout=settings.timeout_of(call),
-                follow_redirects=False,
+                call.method, **self._settings.request_of(call), follow_redirects=False
             )
         except httpx.RequestError as error:
-            raise unreachable(error, url=settings.base_url) from error
-        return answers.read(call, answer.status_code, answer.headers, answer.content)
+            raise unreachable(error, url=self._settings.base_url) from error
+        return read(call, answer.status_code, answer.headers, answer.content)
+
+    @contextmanager
+    def _stream(self, call: Call[None]) -> Iterator[httpx.Response]:
+        """Open a stream within the block. Raises the error of an answer that is none."""
+        with self._http.stream(
+            call.method, **self._settings.request_of(call), follow_redirects=False
+        ) as answer:
+            if not answer.is_success:
+                raise error_of(answer.status_code, answer.headers, answer.read())
+            yield answer
+
+    def _pause_before_next(
+        self, call: Call[Any], error: LeaseqHTTPError, *, tried: int, ends_at: float
+    ) -> float | None:
+        left = ends_at - monotonic()
+        return pause_before_next(call, error, tried=tried, left=left, random=random)
 
 
 __all__ = ["Client"]

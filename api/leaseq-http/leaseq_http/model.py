@@ -112,6 +112,44 @@ class Submitted(Struct, frozen=True, kw_only=True):
     replayed: bool = False
 
 
+class TaskState(Struct, frozen=True, kw_only=True):
+    """The part of a task that changes after its submission, as its stream of events shows it."""
+
+    task_id: str
+    tenant: str
+    queue: str
+    type: str
+    state: State
+    attempt: int
+    retry_count: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    erased_at: datetime | None
+    worker_id: str | None
+    error: Json | UnsetType = UNSET
+    result: Json | UnsetType = UNSET
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task is in SUCCESS, FAILED or CANCELLED."""
+        return self.finished_at is not None
+
+    @property
+    def failure(self) -> TaskError | None:
+        """The decoded `error`; None where there is none, or where it is not shown."""
+        return _failure(self.error)
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """The newest value that an attempt has given to `ctx.set_progress`."""
+
+    attempt: int
+    progress: Json
+
+
 class TaskPage(Struct, frozen=True, kw_only=True):
     """Some tasks, newest first. Only the last page has no `next_cursor`. A filtered page may have few
     tasks or none, and still a cursor from which to continue."""
@@ -138,6 +176,14 @@ class Attempt(Struct, frozen=True, kw_only=True):
     def failure(self) -> TaskError | None:
         """The decoded `error`; None where there is none, or where it is not shown."""
         return _failure(self.error)
+
+
+class TaskEvent(Struct, frozen=True, kw_only=True):
+    """An event of the stream of a task: its present state, the end of an attempt that did not
+    succeed, or a progress. `id` continues the stream behind it."""
+
+    id: str | None
+    data: TaskState | Attempt | Progress
 
 
 class AttemptList(Struct, frozen=True, kw_only=True):
@@ -249,13 +295,16 @@ __all__ = [
     "Operation",
     "OperationPage",
     "PausedQueue",
+    "Progress",
     "Queue",
     "QueueList",
     "State",
     "Submitted",
     "Task",
     "TaskError",
+    "TaskEvent",
     "TaskPage",
+    "TaskState",
     "TaskSummary",
     "Worker",
     "WorkerList",

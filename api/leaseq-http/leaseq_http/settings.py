@@ -40,9 +40,14 @@ class Settings:
             self.headers["Leaseq-Tenant"] = _visible("tenant", tenant)
         self._timeout = timeout
 
-    def timeout_of(self, call: Call[Any]) -> httpx.Timeout:
-        """The limits for one request, whose answer may be held back."""
-        return httpx.Timeout(self._timeout, read=self._timeout + call.held_seconds)
+    def request_of(self, call: Call[Any]) -> dict[str, Any]:
+        """The arguments of httpx for one request, whose answer may be held back."""
+        return {
+            "url": self.base_url + call.path,
+            "headers": self.headers | call.headers,
+            "content": call.body,
+            "timeout": httpx.Timeout(self._timeout, read=self._timeout + call.held_seconds),
+        }
 
 
 def _visible(name: str, value: str) -> str:
