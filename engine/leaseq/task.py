@@ -85,6 +85,11 @@ class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
         Raises `TaskConflict`."""
         return await self._client.tenant_client.cancel(self.id)
 
+    async def erase(self) -> None:
+        """Remove payload, result, error, progress and attempts of the task, which must have ended.
+        Raises `TaskConflict`."""
+        await self._client.tenant_client.erase(self.id)
+
     async def result(self, *, timeout: float = 30.0) -> R:
         """Wait up to `timeout` seconds for the task to succeed, and return the return value of its
         handler.
@@ -287,6 +292,11 @@ class SyncTaskHandle(Generic[R]):
         """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop.
         Raises `TaskConflict`."""
         return self._openings.run(self._handle.cancel)
+
+    def erase(self) -> None:
+        """Remove payload, result, error, progress and attempts of the task, which must have ended.
+        Raises `TaskConflict`."""
+        self._openings.run(self._handle.erase)
 
     def result(self, *, timeout: float = 30.0) -> R:
         """Wait up to `timeout` seconds for the task to succeed. Raises `TaskFailed`,

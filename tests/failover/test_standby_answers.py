@@ -177,6 +177,25 @@ async def test_a_cancellation_that_was_only_read_waits_for_the_standby(
         assert await engine.for_tenant(DEFAULT_TENANT).cancel(task_id) is State.CANCELLED
 
 
+@pytest.mark.parametrize("verb", ["erase", "free_key"])
+async def test_an_erasure_that_was_only_read_waits_for_the_standby(
+    guarded: Config, pair: Pair, admin: Connection, verb: str
+) -> None:
+    """And so does the freeing of a key."""
+    async with open_engine(guarded) as engine:
+        task_id = (await engine.submit(submission(idempotency_key="order-1"))).task_id
+        client = engine.for_tenant(DEFAULT_TENANT)
+        await client.cancel(task_id)
+        pair.cut_off()
+        for _ in range(2):
+            with pytest.raises(ServerUnreachable):
+                await getattr(client, verb)(task_id)
+        pair.rejoin()
+        await getattr(client, verb)(task_id)
+        task = await client.find(task_id)
+        assert (task.erased_at or task.key_freed_at) is not None
+
+
 def handlers(began: asyncio.Event, go: asyncio.Event) -> Leaseq:
     app = Leaseq()
 

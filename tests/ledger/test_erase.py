@@ -161,7 +161,7 @@ async def test_the_result_of_an_erased_task_is_no_null(
     async with Leaseq(config) as app:
         handle = await app.find(task_id)
         assert await handle.result() == 42
-        await ledger.erase([task_id], tenant=None)
+        await handle.erase()
         with pytest.raises(TaskErased, match=task_id):
             await handle.result()
 

@@ -247,6 +247,13 @@ async def test_http_takes_envelopes_only_for_a_type_with_a_codec(
             )
             assert answer["pointer"] == "/payload"
             assert MARKER not in json.dumps(answer)
+        batch = [
+            {"type": "mail", "payload": payload}
+            for payload in ({"to": MARKER}, envelope({"to": MARKER}))
+        ]
+        outcomes = (await api.client.post("/api/tasks/batch", json=batch)).json()
+        assert [outcome["status"] for outcome in outcomes["items"]] == [422, 202]
+        assert outcomes["items"][0]["problem"]["code"] == "payload_not_encoded"
         good, wrong, later = [
             await api.submitted({"type": "mail", "payload": payload})
             for payload in (
