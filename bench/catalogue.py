@@ -24,6 +24,7 @@ from bench.measures.names import names
 from bench.measures.over_http import over_http
 from bench.measures.overload import overload
 from bench.measures.pruning import pruning
+from bench.measures.shedding import shed
 from bench.measures.submitting import submitting
 from bench.scale import Scale
 
@@ -72,5 +73,6 @@ MEASUREMENTS = [
     Measurement("memory", memory),
     Measurement("overload", overload),
     Measurement("follow", following),
+    Measurement("shed", shed, quick=False),
     Measurement("names", names, repeats=True, quick=False),
 ]

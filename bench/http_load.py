@@ -19,18 +19,33 @@ BODY = b'{"type":"noop","payload":{"order_id":1%09d,"note":"' + NOTE.encode() + 
 HEAD = b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
 KEY = b"\r\nIdempotency-Key: bench-%09d\r\n\r\n"
 ACCEPTED = b"HTTP/1.1 202"
+SHED = b"HTTP/1.1 503"
 START_SECONDS = 10.0
 RETRY_SECONDS = 0.05
+# Of all loads of a process: a key that was used before would be a replay.
+_numbers = itertools.count()
 
 
 class Load:
     """Submissions over HTTP, each with a fresh key and `body` with a number of nine digits in it,
-    from `start` to `stop`."""
+    from `start` to `stop`.
+
+    With `sheds` a 503 is counted, and the next submission follows immediately: a client that does not
+    heed Retry-After.
+    """
 
     def __init__(
-        self, port: int, *, connections: int, key: str | None = None, body: bytes = BODY
+        self,
+        port: int,
+        *,
+        connections: int,
+        key: str | None = None,
+        body: bytes = BODY,
+        sheds: bool = False,
     ) -> None:
         self.accepted = 0
+        self.shed = 0
+        self.sheds = sheds
         self.taken: list[float] = []  # seconds of each request
         self.refusal: str | None = None
         self.stopping = False
@@ -39,7 +54,6 @@ class Load:
         self._body = body
         self._port = port
         self._count = connections
-        self._numbers = itertools.count()
         self._connections: list[Connection] = []
 
     async def start(self) -> None:
@@ -72,7 +86,7 @@ class Load:
 
     def request(self) -> bytes:
         """The next submission."""
-        number = next(self._numbers)
+        number = next(_numbers)
         return self._head % number + self._body % number
 
 
@@ -99,6 +113,8 @@ class Connection(asyncio.Protocol):
         if head.startswith(ACCEPTED):
             self._load.accepted += 1
             self._load.taken.append(perf_counter() - self._began)
+        elif self._load.sheds and head.startswith(SHED) and b"retry-after: " in head:
+            self._load.shed += 1
         else:
             self._load.refusal = self._answer.decode(errors="replace")[:500]
         if self._load.stopping or self._load.refusal is not None:

@@ -28,6 +28,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     due: int = 1_000_000
     old: int = 1_000_000
     overload_seconds: float = 60.0
+    shed_seconds: float = 20.0
     names: int = 10_000
     served: int = 200
     behind: int = 500
@@ -59,6 +60,7 @@ QUICK = Scale(
     due=5_000,
     old=5_000,
     overload_seconds=4.0,
+    shed_seconds=4.0,
     names=100,
     served=10,
     behind=5,

@@ -28,7 +28,7 @@ from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import FollowedTaskView, ProgressView
 from leaseq_api.idempotency import HEADER
 from leaseq_api.problem_kinds import KINDS
-from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
+from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, SPREAD_SECONDS, Problem
 from leaseq_api.schemas import FreshTaskView, ListQuery, OperationQuery
 
 Tree = dict[str, Any]
@@ -315,7 +315,8 @@ def _problem_response(status: int, codes: list[str]) -> Tree:
     }
     retry = [KINDS[code].retry for code in codes]
     if any(retry):
-        seconds = {"const": RETRY_AFTER_SECONDS}
+        spread = "overloaded" in codes
+        seconds: Tree = {"enum": list(SPREAD_SECONDS)} if spread else {"const": RETRY_AFTER_SECONDS}
         headers["Retry-After"] = _header(
             "Seconds after which the same may succeed", required=all(retry), **seconds
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
+from random import choice
 from typing import Annotated, Any, get_args
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ HEADERS = [
 ]
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
+SPREAD_SECONDS = ("1", "2", "3")
 DETAIL_LENGTH = 1000
 INSTANCE_LENGTH = 2000
 FAULT = "this is an internal error, which the log of the service describes"
@@ -102,12 +104,20 @@ class RawAnswer(Struct, frozen=True):
     body: bytes
 
 
-def raw_problem(code: str, detail: str, *, path: bytes) -> RawAnswer:
+def retry_after() -> str:
+    """Seconds for a client of an overloaded service. They differ, so that clients that were refused
+    together do not come back together."""
+    return choice(SPREAD_SECONDS)
+
+
+def raw_problem(
+    code: str, detail: str, *, path: bytes, retry_after: str = RETRY_AFTER_SECONDS
+) -> RawAnswer:
     """The answer for a problem that is found before a route: by the HTTP server, and by the checks
     in front of the routes."""
     kind = KINDS[code]
     body = msgspec.json.encode(_problem(code, detail, instance=quote(path or b"/", safe="/%")))
-    more = [(b"retry-after", RETRY_AFTER_SECONDS.encode())] if kind.retry else []
+    more = [(b"retry-after", retry_after.encode())] if kind.retry else []
     if kind.challenge:
         more.append((b"www-authenticate", kind.challenge.encode()))
     framing = (
@@ -273,4 +283,5 @@ __all__ = [
     "page_of",
     "problem_of",
     "raw_problem",
+    "retry_after",
 ]

@@ -104,6 +104,7 @@ def limits_of(config: Config) -> Limits:
     size."""
     return Limits(
         connections=config.api_connections,
+        working=config.api_requests,
         body_bytes=config.payload_max_bytes,
         large_bodies={PATH: LargeBody(MAX_BYTES, NDJSON)},
         in_flight_bytes=max(64 * MIB, 4 * config.payload_max_bytes),

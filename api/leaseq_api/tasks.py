@@ -232,7 +232,7 @@ async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: f
     task = await tasks.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
-    with service.held.hold(tasks.tenant):
+    with service.held.hold(scope):
         await service.engine.waiter.wait(task_id, timeout=seconds)
     if not service.may_wait(scope):
         raise Refused("key_revoked", "the API key was revoked while the request waited")

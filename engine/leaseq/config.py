@@ -99,6 +99,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api_connections: int = 1000
     # auto: keys are required unless the API listens on the loopback.
     api_auth: ApiAuth = "auto"
+    # Of each kind, reads and changes, that one process works on at a time.
+    api_requests: int = 100
     require_idempotency_key: bool = False
     strict_types: bool = False
     payload_max_bytes: int = MIB

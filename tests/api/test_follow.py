@@ -18,6 +18,7 @@ from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq_api.follow import task_events
 from leaseq_api.http_server.exchange import Application
+from leaseq_api.security.principal import OPEN
 from support.api import Api, open_api, problem
 from support.event_stream import Event, following
 from support.keys import bearer, issue
@@ -225,6 +226,11 @@ async def test_a_stream_ends_properly_when_the_service_stops(api: Api, served: S
     assert (await client.rest()).endswith(b"\r\n0\r\n\r\n")
 
 
+def bound_to(tenant: str | None) -> Any:
+    """The scope of a request that is bound to a tenant."""
+    return {"principal": replace(OPEN, tenant=tenant)}
+
+
 async def test_a_tenant_never_holds_the_last_answer(config: Config) -> None:
     async with open_api(replace(config, api_connections=16)) as api:
         path = f"/api/tasks/{await api.submitted()}/events"
@@ -232,14 +238,14 @@ async def test_a_tenant_never_holds_the_last_answer(config: Config) -> None:
         await api.service.engine.access.create_tenant("a")
         with ExitStack() as stack:
             for tenant in "aaaaaa":
-                stack.enter_context(held.hold(tenant))
+                stack.enter_context(held.hold(bound_to(tenant)))
             problem(await api.client.get(path, headers=mine), "overloaded")
             for tenant in "bbbc":
-                stack.enter_context(held.hold(tenant))
+                stack.enter_context(held.hold(bound_to(tenant)))
             assert held.count == 10
             problem(await api.client.get(path, headers=mine), "overloaded")
             for _ in range(2):
-                stack.enter_context(held.hold(None))
+                stack.enter_context(held.hold(bound_to(None)))
             problem(await api.client.get(path), "overloaded")
         assert held.count == 0
 

@@ -24,7 +24,19 @@ USER = pwd.getpwuid(os.getuid()).pw_name
 # A new command is of one of these kinds.
 READING = {"check", "list", "operations", "queues", "show", "wait", "workers"}
 RUNNING = {"api", "demo", "dev", "migrate", "reaper", "submit", "worker"}
-CHANGING = {"cancel", "erase", "free-key", "redrive", "queues pause", "queues resume"}
+# With the rest of its arguments: the id of a task or of a key, or what stands here.
+CHANGING: dict[str, list[str]] = {
+    "cancel": ["TASK"],
+    "erase": ["TASK"],
+    "free-key": ["TASK"],
+    "redrive": ["TASK"],
+    "queues pause": ["mail"],
+    "queues resume": ["mail"],
+    "keys create": ["ci", "--scopes", "read"],
+    "keys rotate": ["KEY"],
+    "keys revoke": ["KEY"],
+    "tenants create": ["acme"],
+}
 
 
 def recorded(stage: Stage) -> list[OperationRecord]:
@@ -47,21 +59,27 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
     task_id = stage.submit(idempotency_key="order-1")
     if command in ("erase", "free-key", "redrive"):
         assert leaseq("cancel", task_id).exit_code == 0
+    key = msgspec.json.decode(leaseq("keys", "create", "k", "--scopes", "read", "--json").stdout)
+    known = {"TASK": task_id, "KEY": key["key"]["id"]}
     before = len(recorded(stage))
-    target = "mail" if command.startswith("queues") else task_id
-    assert leaseq(*command.split(), target).exit_code == 0
+    target, *options = [known.get(argument, argument) for argument in CHANGING[command]]
+    answer = leaseq(*command.split(), target, *options)
+    assert answer.exit_code == 0, answer.stderr
     latest = recorded(stage)
     assert len(latest) == before + 1
-    row, action = latest[0], command.split()[-1].replace("-", "_")
-    assert (row.action, row.target, row.outcome) == (action, target, "done")
+    row, (noun, *verbs) = latest[0], command.replace("-", "_").split()
+    verb = verbs[0] if verbs else noun
+    assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in ("keys", "tenants") else verb)
+    assert row.outcome == "done"
+    assert row.target == target or command == "keys create"
     assert row.actor.startswith(f"command line ({USER}@")
-    assert (row.key_id, row.tenant) == (None, None if target == "mail" else "default")
+    assert (row.key_id, row.tenant) == (None, "default" if target == task_id else None)
 
 
 def test_commands_that_read_leave_no_row(leaseq: Command, stage: Stage) -> None:
     task_id = stage.submit()
-    for args in (("list",), ("show", task_id), ("queues",), ("workers",), ("operations",)):
-        assert leaseq(*args).exit_code == 0
+    for name in ("list", f"show {task_id}", "queues", "workers", "operations", "keys", "tenants"):
+        assert leaseq(*name.split()).exit_code == 0
     assert recorded(stage) == []
 
 

@@ -11,7 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from litestar.types import Scope
+
+from leaseq_api.http_server.admission import step_aside
 from leaseq_api.refused import Refused
+from leaseq_api.security.principal import principal_of
 
 # Of all connections. The others are for requests that are answered without waiting.
 HELD_SHARE = 0.75
@@ -26,14 +30,17 @@ class Held:
         self._of_tenants: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, tenant: str | None) -> Iterator[None]:
-        """Hold an answer within the block, for a tenant (None: unbound). Raises `Refused`."""
+    def hold(self, scope: Scope) -> Iterator[None]:
+        """Hold the answer to a request within the block. It is not one that is worked on any more.
+        Raises `Refused`."""
+        tenant = principal_of(scope).tenant
         free = self._limit - self.count
         if free <= 0 or (tenant is not None and self._of_tenants[tenant] >= free):
             raise Refused(
                 "overloaded",
                 "too many requests wait for tasks or follow them: send the request without wait, or try again later",
             )
+        step_aside(scope)
         self.count += 1
         if tenant is not None:
             self._of_tenants[tenant] += 1

@@ -40,7 +40,7 @@ async def stream_task(stream: EventStream, service: Service, scope: Scope) -> No
     tenant = principal_of(scope).tenant
     last = dict(scope["headers"]).get(LAST_EVENT_ID, b"").decode("latin-1")
     sent = SentEvents(parse_position(last), contents=may_read_contents(scope))
-    with service.held.hold(tenant), service.engine.follower.watch(task_id) as watch:
+    with service.held.hold(scope), service.engine.follower.watch(task_id) as watch:
         look = await service.engine.follower.look(watch, tenant=tenant, after=sent.position.ends)
         if sent.is_complete(look):
             await stream.refuse_to_continue()

@@ -116,15 +116,11 @@ class Connection(asyncio.Protocol):
         self.receiving = None
         self._outgoing.resume()
         running = self._running
-        if running is None:
+        if running is not None:
+            running.lose()
+        if running is None or running.task is None:  # it waits in line
+            self._release(running)
             self._server.forget(self)
-            return
-        if running.stream is not None:
-            running.stream.lose()
-        if running.gone is not None:
-            running.gone.set()
-        if running.safe and running.task is not None:
-            running.task.cancel()
 
     def pause_writing(self) -> None:
         self._outgoing.pause()
@@ -201,6 +197,11 @@ class Connection(asyncio.Protocol):
 
     # The exchange.
 
+    def begin(self, exchange: Exchange) -> None:
+        exchange.task = self._loop.create_task(
+            exchange.run(self._server.application, self._addresses)
+        )
+
     def write(self, data: bytes) -> None:
         if not (self._lost or self._transport.is_closing()):
             self._transport.write(data)
@@ -225,6 +226,7 @@ class Connection(asyncio.Protocol):
         stream = exchange.stream
         self._running = None
         self._release(exchange)
+        exchange.step_aside()
         if exchange is self.receiving:
             self.receiving = None
         if self._lost:
@@ -293,8 +295,8 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close immediately."""
         self.drop()
-        if self._running is not None and self._running.task is not None:
-            self._running.task.cancel()
+        if self._running is not None:
+            self._running.stop()
 
     @property
     def idle(self) -> bool:
@@ -336,9 +338,7 @@ class Connection(asyncio.Protocol):
             self._running = exchange = self._queue.popleft()
             if exchange is not self.receiving:
                 self._server.mark_working(self)
-            exchange.task = self._loop.create_task(
-                exchange.run(self._server.application, self._addresses)
-            )
+            self._server.line_up(exchange)
         elif self._refusal is not None:
             self._write_refusal(self._refusal)
         else:

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from traceback import format_tb
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from leaseq.observability.telemetry import emit
+from leaseq_api.http_server.admission import Admission
 from leaseq_api.http_server.head import Head, Headers
 from leaseq_api.http_server.incoming import StreamedBody
-from leaseq_api.problems import FAULT, RawAnswer, raw_problem
+from leaseq_api.problems import FAULT, RawAnswer, raw_problem, retry_after
 
 Event = dict[str, Any]
 Application = Callable[..., Coroutine[Any, Any, None]]
@@ -37,6 +39,9 @@ class Channel(Protocol):
     @property
     def stuck(self) -> bool:
         """Whether the client has not yet read most of the written bytes."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """Run the application for an exchange whose turn has come."""
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; none after the connection is gone."""
@@ -64,12 +69,16 @@ class Exchange:
         "_given",
         "_start",
         "_started",
+        "_under_way",
+        "admission",
         "body",
+        "given_up",
         "gone",
         "head",
         "headers",
         "keep_alive",
         "method",
+        "since",
         "size",
         "steps",
         "stream",
@@ -91,7 +100,12 @@ class Exchange:
         self.stream: StreamedBody | None = None
         self.gone: asyncio.Event | None = None
         self.task: asyncio.Task[None] | None = None
+        # The admission that counts this request, or in whose line it stands.
+        self.admission: Admission | None = None
+        self.since = 0.0
+        self.given_up = False
         self._channel = channel
+        self._under_way = False
         self._given = False
         self._start: Event | None = None
         self._started = False
@@ -103,9 +117,51 @@ class Exchange:
         """Whether the application may be stopped when its client has gone."""
         return self.method in ("GET", "HEAD")
 
+    def begin(self) -> None:
+        """Let the application answer."""
+        self._channel.begin(self)
+
+    def shed(self, detail: str) -> None:
+        """Answer 503 in place of the application."""
+        self.admission = None
+        self._started = self._completed = True
+        if self.version == "1.0" or (self.stream is not None and not self.stream.complete):
+            self.keep_alive = False
+        rest = _overloaded(
+            detail, self.head.path, retry_after(), self.method == "HEAD", self.keep_alive
+        )
+        self._channel.write(b"".join((_STATUS[503], self._channel.common_lines(), rest)))
+        self._channel.ended(self, whole=True)
+
+    def step_aside(self) -> None:
+        """Stop counting this request as one that is worked on."""
+        admission, self.admission = self.admission, None
+        if admission is not None and self.task is not None:
+            admission.leave()
+
+    def lose(self) -> None:
+        """The client has gone."""
+        self.given_up = self.task is None
+        if self.stream is not None:
+            self.stream.lose()
+        if self.gone is not None:
+            self.gone.set()
+        if self.safe:
+            self.stop()
+
+    def stop(self) -> None:
+        """Cancel the application. One that has not begun does not begin."""
+        if self._under_way and self.task is not None:
+            self.task.cancel()
+        else:
+            self.given_up = True
+
     async def run(self, application: Application, addresses: Mapping[str, Any]) -> None:
         """Answer by the application, or by a 500 where it raises before it has answered."""
+        self._under_way = True
         try:
+            if self.given_up:
+                return
             await application(self._scope(addresses), self.receive, self.send)
             if not self._started and not (self.stream is not None and self.stream.lost):
                 raise RuntimeError("the application gave no answer")
@@ -128,6 +184,7 @@ class Exchange:
             "query_string": self.head.query,
             "root_path": "",
             "headers": self.headers,
+            "step_aside": self.step_aside,
             **addresses,
         }
 
@@ -230,9 +287,21 @@ def addresses_of(transport: asyncio.Transport) -> dict[str, Any]:
 
 def closing_answer(refusal: RawAnswer, *, lines: bytes, head: bool = False) -> bytes:
     """The bytes of an answer after which the connection is closed."""
+    return b"".join((_STATUS[refusal.status], lines, _rest(refusal, head=head, keep_alive=False)))
+
+
+def _rest(refusal: RawAnswer, *, head: bool, keep_alive: bool) -> bytes:
+    """The bytes after the common lines."""
     more = [b"%b: %b\r\n" % header for header in refusal.headers]
-    body = b"" if head else refusal.body
-    return b"".join([_STATUS[refusal.status], lines, *more, b"connection: close\r\n\r\n", body])
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+    return b"".join((*more, end, b"" if head else refusal.body))
+
+
+# An overloaded service gives this answer thousands of times a second.
+@lru_cache(256)
+def _overloaded(detail: str, path: bytes, seconds: str, head: bool, keep_alive: bool) -> bytes:
+    refusal = raw_problem("overloaded", detail, path=path, retry_after=seconds)
+    return _rest(refusal, head=head, keep_alive=keep_alive)
 
 
 __all__ = ["Application", "Channel", "Event", "Exchange", "addresses_of", "closing_answer"]

@@ -49,6 +49,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     # Requests that are sent ahead on one connection; those beyond are left unread.
     pipelined: int = 16
 
+    # Of each kind, reads and changes, that are worked on at the same time (admission.py).
+    working: int = 100
+
     connections: int = 1_000
     # Beyond those: for probes, and to say 503 to others.
     spare_connections: int = 64

@@ -14,8 +14,9 @@ import ssl
 from email.utils import formatdate
 
 from leaseq.observability.telemetry import emit
-from leaseq_api.http_server.connection import Connection
-from leaseq_api.http_server.exchange import Application
+from leaseq_api.http_server.admission import Admission
+from leaseq_api.http_server.connection import HEALTH, Connection
+from leaseq_api.http_server.exchange import Application, Exchange
 from leaseq_api.http_server.handshake import Handshake
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.state import Counted
@@ -43,6 +44,8 @@ class Server:
         self._spare = 0
         self._told_crowded = float("-inf")
         self._empty = asyncio.Event()
+        self.reads: Admission
+        self.changes: Admission
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -53,6 +56,8 @@ class Server:
         is another one where 0 was asked for. Raises `OSError`."""
         _allow_files(self.limits.connections + self.limits.spare_connections + OTHER_FILES)
         loop = asyncio.get_running_loop()
+        self.reads = Admission("reads", most=self.limits.working)
+        self.changes = Admission("changes", most=self.limits.working)
         self.common_lines = _common_lines()
         self._listener = await loop.create_server(
             lambda: Connection(self) if tls is None else Handshake(self, tls),
@@ -99,6 +104,15 @@ class Server:
                 connection.check(now)
 
     # For connections.
+
+    def line_up(self, exchange: Exchange) -> None:
+        """Begin an exchange when its turn comes, or refuse it. `/health/*` is always answered."""
+        if exchange.head.path.startswith(HEALTH):
+            exchange.begin()
+            return
+        reads = exchange.method in ("GET", "HEAD", "OPTIONS")
+        exchange.admission = self.reads if reads else self.changes
+        exchange.admission.enter(exchange)
 
     def admit(self, connection: Counted) -> bool:
         """Count a new connection. False: it has to go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from leaseq_api.http_server.exchange import Application
+from leaseq_api.http_server.exchange import Application, Exchange
 from leaseq_api.http_server.limits import Limits
 
 
@@ -50,6 +50,9 @@ class ServerState(Protocol):
     common_lines: bytes  # of the head of every answer
     stopping: bool
     in_flight: int
+
+    def line_up(self, exchange: Exchange) -> None:
+        """Begin an exchange when its turn comes, or refuse it."""
 
     def admit(self, connection: Counted) -> bool:
         """A connection was made. False: there is no room for it."""

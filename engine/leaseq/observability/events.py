@@ -127,6 +127,7 @@ CATALOGUE: dict[str, Kind] = {
     "api.crowded": Kind(WARNING, "connections in_flight_bytes"),
     "certificate.loaded": Kind(INFO),
     "certificate.refused": Kind(WARNING, "error"),
+    "api.shedding": Kind(WARNING, "kind refused waiting"),
     "api.stopping": Kind(INFO),
     "batch.abandoned": Kind(INFO, "recorded"),
     "api.stopped": Kind(INFO),
