@@ -322,18 +322,21 @@ def _problems(description: str, path: str) -> Tree:
     """One example for each code of an answer."""
     codes = description.removeprefix("code: ").split(", ")
     return {
-        code: {
-            "summary": KINDS[code].title,
-            "value": {
-                "type": page_of(code),
-                "title": KINDS[code].title,
-                "status": KINDS[code].status,
-                "detail": KINDS[code].advice,
-                "code": code,
-                "instance": _filled(path),
-            },
-        }
+        code: {"summary": KINDS[code].title, "value": problem_example(code, _filled(path))}
         for code in codes
+    }
+
+
+def problem_example(code: str, path: str) -> Tree:
+    """The body of an answer with a code."""
+    kind = KINDS[code]
+    return {
+        "type": page_of(code),
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.advice,
+        "code": code,
+        "instance": path,
     }
 
 
@@ -346,4 +349,4 @@ def _plain(value: Struct, *, sent: bool) -> Tree:
     return {name: each for name, each in plain.items() if each is not None} if sent else plain
 
 
-__all__ = ["EXAMPLES", "add_examples"]
+__all__ = ["EXAMPLES", "add_examples", "problem_example"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,7 +95,11 @@ async def test_the_link_of_every_problem_leads_to_a_page_about_it(api: Api) -> N
         assert code in page.text
         assert str(kind.status) in page.text
         assert len(kind.advice) > 20
-        assert page.headers["content-security-policy"] == "default-src 'none'"
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; ")
+        for part in ("What to do", html.escape(kind.advice), "Again", "Where", "Example"):
+            assert part in page.text
+        assert "<ul>\n</ul>" not in page.text, f"{code} is told nowhere"
+        assert "<script" not in page.text
     listed = (await api.client.get("/problems")).text
     assert all(code in listed for code in KINDS)
     problem(await api.client.get("/problems/nonsense"), "not_found")
