@@ -1,4 +1,5 @@
--- Create an API key. Zero rows: there is no such tenant, or the id exists (the same key sent again).
+-- Create an API key. Zero rows: there is no such tenant, or the id exists (the same key sent
+-- again).
 insert into leaseq.api_keys (id, name, digest, scopes, tenant, expires_at)
 select
     %(id)s, %(name)s, %(digest)s, %(scopes)s::text[], %(tenant)s::text, now() + make_interval(secs => %(seconds)s::float8)

@@ -11,12 +11,13 @@
 -- meanwhile writes its own `run_at` into the row, and the task waits for that. The locked rows are
 -- updated and deleted by their physical place, which no other transaction can change, instead of by
 -- a second look into each index. A version that is newer than the snapshot cannot be reached in
--- this way: such a task keeps its row in `scheduled`, for the next pass. The deletion takes its rows
--- as one array: a join would ask for the size of the table once for each row. One row for each lane: the
--- queue and priority in `scheduled` that its tasks came from, and their ids as one text with commas.
--- A row for each task would cost the reaper more than the transition costs Postgres. The condition
--- on the time is that of `listed`, which is equal: by the column of `scheduled`, Postgres would read
--- everything that is due for each batch, under a plan from the time when almost nothing was.
+-- this way: such a task keeps its row in `scheduled`, for the next pass. The deletion takes its
+-- rows as one array: a join would ask for the size of the table once for each row. One row for each
+-- lane: the queue and priority in `scheduled` that its tasks came from, and their ids as one text
+-- with commas. A row for each task would cost the reaper more than the transition costs Postgres.
+-- The condition on the time is that of `listed`, which is equal: by the column of `scheduled`,
+-- Postgres would read everything that is due for each batch, under a plan from the time when almost
+-- nothing was.
 with listed as materialized (
     select * from unnest(%(ids)s::uuid[], %(run_ats)s::timestamptz[]) as l (task_id, run_at)
 ), held as materialized (

@@ -1,8 +1,8 @@
 -- free: delete the idempotency keys of tasks that ended without success, so that they can stand for
 -- new tasks. No transition. The tasks keep the text of their keys, and show when they were freed.
 -- Zero rows for an id: no such task in this tenant (null: in any), it has no key, has not ended or
--- has succeeded, its key was freed before, or the key does not stand for it any more (it had expired).
--- The task is locked first and its key second, as prune and erase do.
+-- has succeeded, its key was freed before, or the key does not stand for it any more (it had
+-- expired). The task is locked first and its key second, as prune and erase do.
 -- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
 with found as materialized (
     select id, tenant, idempotency_key from leaseq.tasks

@@ -1,12 +1,12 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and
 -- are past retention, with their attempts. The parameter `retentions` has the retention of types
--- that have their own, in one object; all others have `retention` (seconds). The keys stay and remember the final state. A task is
--- left for the next scan if another transaction has locked its row or that of its key, so that one
--- of them holds up no other. The statement follows the primary key: an id is never younger than its
--- finishing. One row always, never zero rows: the last id that was looked at (null: there is none),
--- and the number of deleted tasks. The next batch begins behind that id. Otherwise each batch would
--- read again the tasks that have to stay (a task for next year, say) and the dead entries that the
--- batch before left in the index.
+-- that have their own, in one object; all others have `retention` (seconds). The keys stay and
+-- remember the final state. A task is left for the next scan if another transaction has locked its
+-- row or that of its key, so that one of them holds up no other. The statement follows the primary
+-- key: an id is never younger than its finishing. One row always, never zero rows: the last id that
+-- was looked at (null: there is none), and the number of deleted tasks. The next batch begins
+-- behind that id. Otherwise each batch would read again the tasks that have to stay (a task for
+-- next year, say) and the dead entries that the batch before left in the index.
 with scanned as materialized (
     select id from leaseq.tasks
     where id > %(after)s::uuid and id < %(before)s::uuid

@@ -1,7 +1,7 @@
 -- List operations, newest first, one page, as list_tasks.sql lists tasks: the statement follows the
--- primary key from the parameter `cursor`, looks at `rows` operations at most, and filters. `tenant`
--- is the tenant of the actor (null: of every one). The column `cursor` is the id of the last
--- operation that was looked at, on a page that is not full and not the last one; it is null
+-- primary key from the parameter `cursor`, looks at `rows` operations at most, and filters.
+-- `tenant` is the tenant of the actor (null: of every one). The column `cursor` is the id of the
+-- last operation that was looked at, on a page that is not full and not the last one; it is null
 -- otherwise. One row without an `operation_id`: nothing was found. The page comes in any order.
 with page as materialized (
     select o.*

@@ -1,13 +1,13 @@
--- List the tasks of one tenant (of every tenant: null), newest first, one page. The parameter `cursor` is the id after
--- which to look (keyset paging). Payloads and results stay in the table: those of a page could be
--- hundreds of megabytes. The statement follows the primary key and filters, since there is no index
--- on state, on purpose. It looks at most at `rows` tasks, of any tenant and state: where nothing
--- matches, a page of a million tasks would take seconds, again and again. The column `cursor` is
--- the id of the last task that was looked at, on a page that is not full and not the last one; it
--- is null otherwise. One row without a `task_id`: nothing was found. The look for that id is left
--- out (a one-time filter) where the page is full. The order is by `id` of the table: the selected
--- text has no index, and every older task would be sorted for one page. The page itself comes in
--- any order.
+-- List the tasks of one tenant (of every tenant: null), newest first, one page. The parameter
+-- `cursor` is the id after which to look (keyset paging). Payloads and results stay in the table:
+-- those of a page could be hundreds of megabytes. The statement follows the primary key and
+-- filters, since there is no index on state, on purpose. It looks at most at `rows` tasks, of any
+-- tenant and state: where nothing matches, a page of a million tasks would take seconds, again and
+-- again. The column `cursor` is the id of the last task that was looked at, on a page that is not
+-- full and not the last one; it is null otherwise. One row without a `task_id`: nothing was found.
+-- The look for that id is left out (a one-time filter) where the page is full. The order is by `id`
+-- of the table: the selected text has no index, and every older task would be sorted for one page.
+-- The page itself comes in any order.
 with page as materialized (
     select t.*
     from (

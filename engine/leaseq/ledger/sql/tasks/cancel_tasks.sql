@@ -1,7 +1,7 @@
 -- cancel: PENDING, SCHEDULED -> CANCELLED immediately; PROCESSING -> a request that its worker sees
--- and that settle honours. Zero rows for an id: no such task in this tenant (any: null), or it has ended
--- already. A scheduled row that promote holds is left to promote, which locks that row first and
--- the task second. Waiting here in the other order would be a deadlock. The rows are locked in
+-- and that settle honours. Zero rows for an id: no such task in this tenant (any: null), or it has
+-- ended already. A scheduled row that promote holds is left to promote, which locks that row first
+-- and the task second. Waiting here in the other order would be a deadlock. The rows are locked in
 -- order of id first, so that two batches over the same rows wait for each other instead of
 -- deadlocking.
 with found as (

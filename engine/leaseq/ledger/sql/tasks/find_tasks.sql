@@ -1,5 +1,5 @@
--- Read these tasks with all columns, in one tenant (in any: null). Zero rows for an id: there is no such task.
--- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
+-- Read these tasks with all columns, in one tenant (in any: null). Zero rows for an id: there is no
+-- such task. The array of ids stands in a subquery, for the reason in submit_tasks.sql.
 select
     id::text as task_id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
     timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,

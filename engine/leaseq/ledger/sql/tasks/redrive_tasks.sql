@@ -1,11 +1,11 @@
 -- redrive: FAILED, CANCELLED -> SCHEDULED and due, by an operator. Promote brings it in where its
 -- lane has room. So it needs no push, which a lost answer or the end of the caller would lose, and
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
--- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any: null), it is
--- in another state, it was erased, or its key was freed. A cancel that met a settle may have left a row in `scheduled` that it could
--- not see. That row is locked first and the task second, as promote does, and is replaced. Each
--- kind of row is locked in order of id, so that two batches over the same rows wait for each other
--- instead of deadlocking.
+-- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any:
+-- null), it is in another state, it was erased, or its key was freed. A cancel that met a settle
+-- may have left a row in `scheduled` that it could not see. That row is locked first and the task
+-- second, as promote does, and is replaced. Each kind of row is locked in order of id, so that two
+-- batches over the same rows wait for each other instead of deadlocking.
 with left_over as materialized (
     select task_id from leaseq.scheduled
     where task_id = any(%(ids)s::uuid[])
