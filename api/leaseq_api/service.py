@@ -80,6 +80,13 @@ class Service:
             Actor(name=principal.name, key_id=principal.key_id, tenant=principal.tenant)
         )
 
+    async def check_again(self, scope: Scope) -> None:
+        """Check the key of a request that has lasted for some time. Raises `Refused`, and
+        `ServerUnreachable` where the ledger has to be asked and does not answer."""
+        keys = self.authenticator.keys
+        if keys is not None:
+            await keys.check_again(principal_of(scope))
+
     def may_go_on(self, scope: Scope) -> bool:
         """Whether the key of a request that was held is still valid: data may be sent for it."""
         keys = self.authenticator.keys

@@ -25,7 +25,6 @@ from leaseq_api.follow.task_events import follow_task
 from leaseq_api.idempotency import RAW_HEADER, parse_key
 from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.problems import RawAnswer
-from leaseq_api.refused import Refused
 from leaseq_api.schemas import (
     AttemptList,
     ListQuery,
@@ -234,8 +233,7 @@ async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: f
         return task
     with service.held.hold(scope):
         await service.engine.waiter.wait(task_id, timeout=seconds)
-    if not service.may_wait(scope):
-        raise Refused("key_revoked", "the API key was revoked while the request waited")
+    await service.check_again(scope)
     return await tasks.find(task_id)
 
 

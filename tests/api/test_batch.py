@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -20,9 +20,13 @@ from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.model import DEFAULT_TENANT, Submission
 from leaseq.operations.submission import accept
 from leaseq.payloads.shapes import shape_of
-from leaseq_api.batch.route import MOST_BATCHES
-from leaseq_api.batch.schemas import MAX_ITEMS, BatchItem
+from leaseq_api.batch.route import MOST_BATCHES, NDJSON, PATH
+from leaseq_api.batch.schemas import MAX_BYTES, MAX_ITEMS, BatchItem
+from leaseq_api.http_server.exchange import Application
+from leaseq_api.http_server.limits import LargeBody
 from support.api import Api, open_api, problem
+from support.keys import issue
+from support.raw_http import serving
 
 LINES = {"Content-Type": "application/x-ndjson"}
 ITEM: dict[str, Any] = {"type": "add", "payload": {"n": 1}}
@@ -219,6 +223,34 @@ async def test_a_batch_whose_head_is_wrong_records_nothing(
 ) -> None:
     problem(await post(api, msgspec.json.encode([ITEM]), **headers), code)
     assert await recorded(plain) == []
+
+
+async def test_lines_after_the_revocation_of_their_key_are_not_recorded(
+    guarded: Api, plain: Connection
+) -> None:
+    issued = await issue(guarded, "submit")
+    ring = guarded.service.authenticator.keys
+    assert ring is not None
+    line = msgspec.json.encode(ITEM) + b"\n"
+    piece = b"%x\r\n%b\r\n" % (len(line), line)
+    head = (
+        b"POST /api/tasks/batch HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n"
+        b"Authorization: Bearer %b\r\n\r\n" % issued.text.encode()
+    )
+    bodies = {PATH: LargeBody(MAX_BYTES, NDJSON)}
+    async with serving(cast(Application, guarded.app), large_bodies=bodies) as served:
+        client = await served.connect()
+        client.send(head + piece)
+        await served.until(lambda: guarded.service.batches == 1)
+        await guarded.service.engine.access.revoke_key(issued.key.id)
+        await ring._refresh()
+        client.send(piece + b"0\r\n\r\n")
+        answer = await client.answer()
+    first, last = msgspec.json.decode(answer.body)["items"]
+    assert first["status"] == 202
+    assert (last["status"], last["problem"]["code"]) == (401, "key_revoked")
+    assert len(await recorded(plain)) == 1
 
 
 async def test_the_address_takes_no_query_and_no_other_method(api: Api) -> None:

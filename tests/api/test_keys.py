@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -115,9 +116,11 @@ class Ledger:
         self.stored = {each.id: each for each in stored}
         self.is_away = False
         self.reads = 0
+        self.during: Callable[[], object] = lambda: None
 
     async def find_keys(self, key_ids: list[str]) -> list[StoredKey]:
         self.reads += 1
+        self.during()
         if self.is_away:
             raise ServerUnreachable("away")
         return [self.stored[key_id] for key_id in key_ids if key_id in self.stored]
@@ -175,6 +178,78 @@ async def test_a_flood_of_invented_keys_costs_few_reads() -> None:
     assert ledger.reads <= 10
 
 
+async def test_invented_ids_displace_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaseq_api.security.key_ring.REMEMBERED", 10)
+    key_id, text = new_key()
+    ring = KeyRing(Ledger(stored_key(key_id, text)))  # type: ignore[arg-type]
+    principal = await ring.check(text)
+    for _ in range(25):
+        with pytest.raises(Refused):
+            await ring.check(new_key()[1])
+    assert ring.recall(text) == principal
+    assert ring.is_valid(principal)
+    assert len(ring._unknown) <= 10
+
+
+async def test_a_key_is_found_where_more_are_used_than_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("leaseq_api.security.key_ring.REMEMBERED", 3)
+    keys = [new_key() for _ in range(4)]
+    ring = KeyRing(Ledger(*(stored_key(*key) for key in keys)))  # type: ignore[arg-type]
+    clock = _Clock(ring._loop.time())
+    monkeypatch.setattr(ring, "_loop", clock)
+    for _, text in keys[:3]:
+        await ring.check(text)
+    clock.now += FRESH_SECONDS + 0.1
+    oldest_and_new = (keys[0], keys[3])
+    found = await asyncio.gather(*(ring.check(text) for _, text in oldest_and_new))
+    assert [each.key_id for each in found] == [key_id for key_id, _ in oldest_and_new]
+
+
+async def test_a_record_that_was_read_for_too_long_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The record may be as old as the beginning of the read."""
+    key_id, text = new_key()
+    ledger = Ledger(stored_key(key_id, text))
+    ring = KeyRing(ledger)  # type: ignore[arg-type]
+    clock = _Clock(ring._loop.time())
+    monkeypatch.setattr(ring, "_loop", clock)
+    ledger.during = lambda: setattr(clock, "now", clock.now + FRESH_SECONDS + 0.1)
+    with pytest.raises(ServerUnreachable):
+        await ring.check(text)
+
+
+async def test_a_read_that_ends_late_brings_back_no_revoked_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key_id, text = new_key()
+    valid = stored_key(key_id, text)
+    ledger = Ledger(valid)
+    ring = KeyRing(ledger)  # type: ignore[arg-type]
+    await ring.check(text)
+    clock = _Clock(ring._loop.time())
+    monkeypatch.setattr(ring, "_loop", clock)
+    found, late = [[valid], [replace(valid, is_revoked=True)]], asyncio.Event()
+
+    async def find_keys(key_ids: list[str]) -> list[StoredKey]:
+        records = found.pop(0)
+        if not records[0].is_revoked:
+            await late.wait()
+        return records
+
+    monkeypatch.setattr(ledger, "find_keys", find_keys)
+    slow = asyncio.create_task(ring._read([key_id]))
+    await asyncio.sleep(0)
+    clock.now += 0.1
+    await ring._read([key_id])
+    late.set()
+    await slow
+    with pytest.raises(Refused, match="revoked"):
+        await ring.check(text)
+
+
 async def test_guesses_are_slowed_and_a_valid_key_is_not(guarded: Api) -> None:
     own = await headers_of(guarded, ["read"])
     with recorded() as events:
@@ -211,6 +286,35 @@ async def test_too_many_refusals_at_a_time_are_not_held_back(
     with pytest.raises(Refused) as refused:
         await attempts.slow_down(address="192.0.2.1", key_id=None, reason="key_invalid")
     assert refused.value.code == "too_many_attempts"
+
+
+async def test_counts_of_failures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaseq_api.security.failed_attempts.COUNTED", 100)
+    attempts = FailedAttempts()
+    for number in range(1_000):
+        await attempts.slow_down(
+            address=f"192.0.2.{number}", key_id=new_key()[0], reason="key_invalid"
+        )
+    assert len(attempts._counts) <= 100
+    assert len(attempts._told) <= 100
+
+
+async def test_the_addresses_of_one_ipv6_network_are_counted_together() -> None:
+    """A client has all addresses of its network, which are 2^64."""
+    attempts = FailedAttempts()
+    with recorded() as events:
+        for number in range(FREE):
+            address = f"2001:db8:1:2::{number:x}"
+            await attempts.slow_down(address=address, key_id=None, reason="key_invalid")
+        await attempts.slow_down(address="2001:db8:1:3::1", key_id=None, reason="key_invalid")
+        told = [event.fields["address"] for event in events if event.name == "auth.failed"]
+    assert told == ["2001:db8:1:2::/64", "2001:db8:1:3::/64"]
+    waiting = asyncio.create_task(
+        attempts.slow_down(address="2001:db8:1:2:ffff::", key_id=None, reason="key_invalid")
+    )
+    await asyncio.sleep(0)
+    assert attempts._held == 1
+    await waiting
 
 
 async def test_the_ledger_has_no_text_of_a_key(guarded: Api, plain: Connection) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from litestar import Request, Response, Router, post
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from leaseq.errors import IdempotencyKeyInvalid
+from leaseq.errors import IdempotencyKeyInvalid, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.observability.telemetry import emit
 from leaseq_api import parameters as given
@@ -67,8 +67,12 @@ async def answer_batch(service: Service, scope: Scope, receive: Receive, send: S
     )
     service.batches += 1
     try:
-        record = _record_lines if by_line else _record_array
-        if not await record(recorder, receive, max_bytes=service.config.payload_max_bytes):
+        max_bytes = service.config.payload_max_bytes
+        if by_line:
+            complete = await _record_lines(service, scope, receive, recorder, max_bytes=max_bytes)
+        else:
+            complete = await _record_array(recorder, receive, max_bytes=max_bytes)
+        if not complete:
             emit("batch.abandoned", recorded=recorder.recorded)
             return
         reach("batch.answering")
@@ -100,14 +104,18 @@ async def _record_array(recorder: Recorder, receive: Receive, *, max_bytes: int)
     return True
 
 
-async def _record_lines(recorder: Recorder, receive: Receive, *, max_bytes: int) -> bool:
-    """Record lines while they arrive. False: the client has gone."""
+async def _record_lines(
+    service: Service, scope: Scope, receive: Receive, recorder: Recorder, *, max_bytes: int
+) -> bool:
+    """Record lines while they arrive, as long as the API key is valid. False: the client has
+    gone."""
     lines, more = Lines(max_bytes), True
     try:
         while more:
             message: Any = await receive()
             if message["type"] == "http.disconnect":
                 return False
+            await service.check_again(scope)
             more = message["more_body"]
             for line in lines.feed(message["body"], last=not more):
                 if line is not None and not line.strip(_BLANK):
@@ -115,8 +123,8 @@ async def _record_lines(recorder: Recorder, receive: Receive, *, max_bytes: int)
                 if len(recorder.outcomes) == MAX_ITEMS:
                     raise _too_many()
                 await recorder.take(_parse(line, max_bytes=max_bytes))
-    except Refused as refused:  # the rest of the body
-        recorder.refuse(refused)
+    except (Refused, ServerUnreachable) as error:  # the rest of the body
+        recorder.refuse(error)
     await recorder.finish()
     return True
 

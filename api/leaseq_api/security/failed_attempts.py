@@ -1,6 +1,6 @@
 """Slow down guesses at API keys.
 
-Failures are counted for each address and for each public id of a key. After a few of them the
+Failures are counted for each address (for each network of IPv6) and for each public id of a key. After a few of them the
 refusals of that address, and those for that id, are given late. A valid key is never slowed from
 any address, so a client that guesses locks out no other one.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import IPv6Network
 
 from leaseq.observability.telemetry import emit
 from leaseq_api.refused import Refused
@@ -37,7 +39,7 @@ class FailedAttempts:
     async def slow_down(self, *, address: str, key_id: str | None, reason: str) -> None:
         """Count a failure, and return when it may be answered. Raises `Refused` where too many are
         being held back."""
-        now = asyncio.get_running_loop().time()
+        now, address = asyncio.get_running_loop().time(), network_of(address)
         count = self._count(f"address {address}", now)
         if key_id is not None:
             count = max(count, self._count(f"key {key_id}", now))
@@ -72,6 +74,16 @@ class FailedAttempts:
             self._told.popitem(last=False)
         fields = {} if key_id is None else {"key_id": key_id}
         emit("auth.failed", address=address, reason=reason, count=count, **fields)
+
+
+@lru_cache(256)
+def network_of(address: str) -> str:
+    """The addresses that are counted together: one of IPv4, or a network of IPv6, of which a client
+    usually has all addresses."""
+    try:
+        return str(IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 def delay_of(count: int) -> float:
