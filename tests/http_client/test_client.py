@@ -27,6 +27,7 @@ from leaseq_http import (
     TaskFailed,
     TaskNotFound,
 )
+from leaseq_http.settings import HELD_SECONDS
 from support.client import Client as Stores
 from support.http_clients import Either, Losing, LosingAsync
 from support.ledger import claim_task, errored, open_worker, succeeded
@@ -191,6 +192,19 @@ async def test_queues_are_paused_and_resumed_and_workers_listed(
     (worker,) = await leaseq.list_workers(limit=5)
     assert (worker.closed_at, worker.queues) == (None, ["default", "side"])
     assert len(await leaseq.list_workers(closed=True)) == 1
+
+
+async def test_many_waits_leave_a_connection_for_a_submission(address: str) -> None:
+    # Less than a wait is held, so that a submission that stands behind the waits fails.
+    async with AsyncClient(address, timeout=HELD_SECONDS - 5, retry_seconds=0) as leaseq:
+        first = await leaseq.submit("charge", {})
+        waits = [
+            asyncio.ensure_future(leaseq.wait(first.task_id, timeout=PATIENCE)) for _ in range(150)
+        ]
+        await asyncio.gather(*(leaseq.submit("charge", {}) for _ in range(50)))
+        assert not any(waiting.done() for waiting in waits)
+        await leaseq.cancel(first.task_id)
+        assert {task.state for task in await asyncio.gather(*waits)} == {"CANCELLED"}
 
 
 async def test_operations_are_listed_page_by_page(leaseq: Either) -> None:

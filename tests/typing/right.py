@@ -10,6 +10,8 @@ from msgspec import Struct
 from leaseq import Context, Leaseq, Retry, State, Task, TaskHandle
 from leaseq.connections.postgres_connection import Connection
 from leaseq.task import SyncTaskHandle
+from leaseq_http import AsyncClient, Client, LeaseqHTTPError, Submission, Submitted
+from leaseq_http import Task as TaskOverHTTP
 
 app = Leaseq()
 
@@ -111,3 +113,17 @@ def report_and_tell(ctx: Context, month: str) -> str:
     assert_type(handle.state(), State)
     assert_type(handle.find(), Task)
     return handle.id
+
+
+async def over_http(client: AsyncClient, blocking: Client) -> None:
+    """The clients of leaseq-http."""
+    submitted = await client.submit("charge", {"order_id": 1}, delay_seconds=5, priority="high")
+    assert_type(submitted, Submitted)
+    assert_type(await client.result(submitted.task_id, type=Receipt), Receipt)
+    assert_type(blocking.result(submitted.task_id, type=list[int]), list[int])
+    assert_type(blocking.result(submitted.task_id), Any)
+    assert_type(blocking.find(submitted.task_id), TaskOverHTTP)
+    outcomes = blocking.submit_many([Submission("charge", {}, queue="billing")])
+    assert_type(outcomes, list[Submitted | LeaseqHTTPError])
+    async for task in client.list_tasks(state="FAILED"):
+        assert_type(task.task_id, str)

@@ -6,6 +6,7 @@ Checked, never run (test_types.py).
 from __future__ import annotations
 
 from leaseq import Context, Leaseq
+from leaseq_http import Client, Submission
 
 app = Leaseq()
 
@@ -54,3 +55,13 @@ async def ping() -> None:
 @app.task(timeout="30")  # wrong
 async def pong() -> None:
     """With an option of the wrong type."""
+
+
+def over_http(client: Client) -> None:
+    """The clients of leaseq-http."""
+    client.submit("charge", {}, delay=5)  # wrong
+    client.submit("charge", {}, priority="urgent")  # wrong
+    client.list_tasks(state="DONE")  # wrong
+    count: str = client.result("id", type=int)  # wrong
+    Submission("charge", {}, max_attempts="3")  # wrong
+    print(count)

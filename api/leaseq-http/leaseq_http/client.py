@@ -32,7 +32,7 @@ from leaseq_http.model import (
     Worker,
 )
 from leaseq_http.retrying import pause_before_next, unreachable
-from leaseq_http.settings import HELD_SECONDS, SHORT_PAUSE, Settings
+from leaseq_http.settings import HELD_SECONDS, LIMITS, SHORT_PAUSE, Settings
 from leaseq_http.submission import Submission, SubmitOptions
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Client:
     ) -> None:
         self._settings = Settings(base_url, api_key=api_key, tenant=tenant, timeout=timeout)
         self._retry_seconds = retry_seconds
-        self._http = httpx.Client() if http is None else http
+        self._http = httpx.Client(limits=LIMITS) if http is None else http
         self._owned = http is None
 
     def __repr__(self) -> str:

@@ -15,6 +15,9 @@ from leaseq_http.calls import Call
 HELD_SECONDS = 25.0
 # Between two requests, where the first was answered earlier than was asked for.
 SHORT_PAUSE = 0.2
+# A wait and a stream each hold a connection. With a limit, a program that waits for that many tasks
+# could not submit another one. The service closes a connection that is idle for 75 seconds.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 
 
 class Settings:
@@ -57,4 +60,4 @@ def _visible(name: str, value: str) -> str:
     return value
 
 
-__all__ = ["HELD_SECONDS", "SHORT_PAUSE", "Settings"]
+__all__ = ["HELD_SECONDS", "LIMITS", "SHORT_PAUSE", "Settings"]
