@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from support.document_fuzz import Documented
+
 CLOSE = b"Connection: close"
 UUID = b"01a229d4-1ba4-774b-8e2a-77ede7f8761d"
 
@@ -28,6 +30,7 @@ READ = [
 ]
 CHANGE = [
     *[b"/api/tasks"] * 8,
+    *[b"/api/tasks/batch"] * 2,
     *(
         b"/api/tasks/" + UUID + b"/cancel",
         b"/api/tasks/" + UUID + b"/redrive",
@@ -115,6 +118,7 @@ HEADERS = [
     *(
         b"Content-Type: application/json",
         b"Content-Type: application/json; charset=utf-8",
+        b"Content-Type: application/x-ndjson",
         b"Content-Type: text/plain",
     ),
     *(
@@ -224,21 +228,47 @@ FIELDS = [
 ]
 
 
-def requests(seed: int, count: int) -> Iterator[bytes]:
+def requests(seed: int, count: int, documented: Documented) -> Iterator[bytes]:
     """So many requests, each for a connection of its own."""
     rng = random.Random(seed)
+    made = _Made(documented)
     kinds: list[Callable[[random.Random], bytes]] = [
-        *[_structured] * 5,
-        *[_damaged] * 3,
-        _several,
+        *[documented.request] * 5,
+        *[made.structured] * 3,
+        *[made.damaged] * 3,
+        made.several,
         _bytes,
     ]
     for _ in range(count):
         yield rng.choice(kinds)(rng)
 
 
-def _structured(rng: random.Random) -> bytes:
-    """A valid request of which a few parts are odd."""
+class _Made:
+    """Requests that are made from the lists above, with the keys of `documented`."""
+
+    def __init__(self, documented: Documented) -> None:
+        self._documented = documented
+
+    def structured(self, rng: random.Random) -> bytes:
+        """A valid request of which a few parts are odd."""
+        return _structured(rng, self._documented.authorization(rng))
+
+    def damaged(self, rng: random.Random) -> bytes:
+        """A request of which a few bytes are odd."""
+        made = rng.choice([self.structured, self._documented.request])
+        return _damaged(rng, made(rng))
+
+    def several(self, rng: random.Random) -> bytes:
+        """Requests that are sent ahead on one connection."""
+        ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        count = rng.randrange(2, 40)
+        some = [
+            rng.choice([lambda _: ask, lambda _: ask, self.structured])(rng) for _ in range(count)
+        ]
+        return b"".join(some) + self.structured(rng)
+
+
+def _structured(rng: random.Random, authorization: list[bytes]) -> bytes:
     method = rng.choice([b"GET", b"GET", b"HEAD", b"OPTIONS", b"POST", b"POST", b"POST"])
     version, host, query = b"HTTP/1.1", b"Host: localhost", b""
     path = rng.choice(CHANGE if method == b"POST" else READ)
@@ -264,7 +294,7 @@ def _structured(rng: random.Random) -> bytes:
                 body, framed = _body(rng), 0.5
             case _:
                 headers += rng.choices(HEADERS, k=rng.choice([1, 1, 3]))
-    headers += [host] + ([CLOSE] if rng.random() < 0.9 else [])
+    headers += [host, *authorization] + ([CLOSE] if rng.random() < 0.9 else [])
     if body and rng.random() < framed:
         headers.append(b"Transfer-Encoding: chunked")
         body = _chunked(rng, body)
@@ -303,8 +333,8 @@ def _chunked(rng: random.Random, body: bytes) -> bytes:
     )
 
 
-def _damaged(rng: random.Random) -> bytes:
-    raw = bytearray(_structured(rng))
+def _damaged(rng: random.Random, request: bytes) -> bytes:
+    raw = bytearray(request)
     for _ in range(rng.choice([1, 1, 2, 5])):
         at, size = rng.randrange(len(raw) + 1), rng.randrange(1, 20)
         match rng.randrange(5):
@@ -321,13 +351,6 @@ def _damaged(rng: random.Random) -> bytes:
             case _:
                 del raw[at:]
     return bytes(raw)
-
-
-def _several(rng: random.Random) -> bytes:
-    ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    return b"".join(
-        rng.choice([ask, ask, _structured(rng)]) for _ in range(rng.randrange(2, 40))
-    ) + _structured(rng)
 
 
 def _bytes(rng: random.Random) -> bytes:

@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         exchange = self.receiving
-        if exchange is None:
+        if exchange is None or (exchange.head.upgrade and self._reader.skips_body(exchange)):
             return
         self.receiving = None
         self._read_deadline = inf

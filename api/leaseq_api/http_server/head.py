@@ -42,6 +42,7 @@ class Head(Struct, frozen=True):
     wants_continue: bool
     body_bytes: int  # at most
     streamed: bool  # the body is handed to the application in pieces
+    upgrade: bool  # the client offers another protocol
 
 
 def read_head(target: bytes, headers: Headers, *, version: str, limits: Limits) -> Head:
@@ -61,7 +62,7 @@ def read_head(target: bytes, headers: Headers, *, version: str, limits: Limits) 
     if length is not None and length > most:
         raise Malformed("body_too_large", f"the body may have {most} bytes at most")
     expected = found.get(b"expect", b"").lower() == b"100-continue" and version == "1.1"
-    return Head(path, query, length, expected and length != 0, most, streamed)
+    return Head(path, query, length, expected and length != 0, most, streamed, b"upgrade" in found)
 
 
 def _check_repeated(headers: Headers) -> None:

@@ -64,10 +64,8 @@ class RequestReader:
                     self.parser.feed_data(data)
                     break
                 except HttpParserUpgrade as upgrade:
-                    # No protocol upgrade is offered: the request is answered as if none had been
-                    # requested (RFC 9110, 7.8).
-                    self.parser = HttpRequestParser(self)
                     data = data[upgrade.args[0] :]
+                    self._read_on(self._receiver.receiving)
         except HttpParserError as error:
             if isinstance(error.__context__, Malformed | Enough):
                 raise error.__context__ from None
@@ -80,6 +78,24 @@ class RequestReader:
             self.raw_size += size
             if self.raw_size > 2 * receiving.head.body_bytes + self._limits.head_bytes:
                 raise Malformed("body_too_large", "the body has more frames of chunks than content")
+
+    def skips_body(self, exchange: Exchange) -> bool:
+        """Whether llhttp ends a request before its body, because it asks for an upgrade."""
+        return self.parser.should_upgrade() and exchange.head.length != 0
+
+    def _read_on(self, receiving: Exchange | None) -> None:
+        """Answer a request as if no upgrade had been requested (RFC 9110, 7.8): this service offers
+        none. Its body, which llhttp treats as the other protocol, is read by a parser that begins
+        behind a head of the same framing."""
+        if receiving is None:
+            self.parser = HttpRequestParser(self)
+            return
+        self.parser = HttpRequestParser(_BodyReader(self))
+        length = receiving.head.length
+        framing = (
+            b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+        )
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
 
     def on_url(self, url: bytes) -> None:
         """Called by llhttp with a part of the target."""
@@ -106,6 +122,37 @@ class RequestReader:
             "head_too_large",
             f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers",
         )
+
+
+class _BodyReader:
+    """The same as a `RequestReader`, behind the first head, which it does not report."""
+
+    def __init__(self, reader: RequestReader) -> None:
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
+        self._reader = reader
+        self._reports = False
+
+    def on_message_begin(self) -> None:
+        """Called by llhttp."""
+        if self._reports:
+            self._reader.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Called by llhttp."""
+        if self._reports:
+            self._reader.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by llhttp."""
+        if self._reports:
+            self._reader.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Called by llhttp."""
+        if self._reports:
+            self._reader.on_headers_complete()
+        self._reports = True
 
 
 __all__ = ["Enough", "RequestReader"]
