@@ -18,6 +18,7 @@ from leaseq.config import Config
 from leaseq.errors import LeaseqError
 from leaseq_api import access, audit, docs_page, health, operate, problem_pages, problems, tasks
 from leaseq_api.batch.route import router as batch_router
+from leaseq_api.follow import fleet_events
 from leaseq_api.openapi import openapi_config
 from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
@@ -41,6 +42,7 @@ def create_app(config: Config) -> Litestar:
             tasks.router,
             batch_router,
             operate.router,
+            fleet_events.router,
             access.router,
             audit.router,
             health.router,

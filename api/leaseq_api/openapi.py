@@ -25,7 +25,8 @@ from leaseq_api import schemas
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.examples import add_examples
 from leaseq_api.follow.document import complete_stream
-from leaseq_api.follow.event_views import FollowedTaskView, ProgressView
+from leaseq_api.follow.event_views import EVENT_VIEWS
+from leaseq_api.follow.stream_query import FeedQuery, StreamQuery
 from leaseq_api.idempotency import HEADER
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, SPREAD_SECONDS, Problem
@@ -46,7 +47,7 @@ _WIRE: list[Any] = [
     and issubclass(kind, Struct)
     and kind not in (FreshTaskView, ListQuery, OperationQuery)
 ]
-_WIRE += [BatchAnswer, BatchItem, BatchOutcome, FollowedTaskView, IssuedKey, Problem, ProgressView]
+_WIRE += [BatchAnswer, BatchItem, BatchOutcome, *EVENT_VIEWS, IssuedKey, Problem]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
@@ -214,7 +215,9 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             operation["parameters"] = _query_parameters(ListQuery)
         case "list_operations":
             operation["parameters"] = _query_parameters(OperationQuery)
-        case "follow_task":
+        case "follow_task" | "follow_tasks" as name:
+            query = _query_parameters(StreamQuery if name == "follow_task" else FeedQuery)
+            operation["parameters"] = [*operation.get("parameters", ()), *query]
             complete_stream(operation)
             responses = {
                 status: each for status, each in operation["responses"].items() if int(status) < 400

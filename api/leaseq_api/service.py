@@ -87,15 +87,12 @@ class Service:
         if keys is not None:
             await keys.check_again(principal_of(scope))
 
-    def may_go_on(self, scope: Scope) -> bool:
-        """Whether the key of a request that was held is still valid: data may be sent for it."""
+    def may_hold(self, scope: Scope) -> bool:
+        """Whether a request may be held longer: the process does not stop, and the key is not known
+        to be revoked. While the ledger is away this is not known, and nothing is sent."""
         keys = self.authenticator.keys
-        return keys is None or keys.is_valid(principal_of(scope))
-
-    def may_wait(self, scope: Scope) -> bool:
-        """Whether a request may be held longer: its key is not known to be revoked. While the
-        ledger is away this is not known, and nothing is sent."""
-        keys = self.authenticator.keys
+        if self.stopping.is_set():
+            return False
         return keys is None or not keys.is_withdrawn(principal_of(scope))
 
     async def check_schema(self) -> None:
@@ -137,6 +134,7 @@ async def _release_when_stopping(service: Service) -> None:
     """One task for all held answers: a task for each of thousands would cost more than they do."""
     await service.stopping.wait()
     service.engine.waiter.release()
+    service.engine.feed.release()
 
 
 def provide_service(request: Request[Any, Any, Any]) -> Service:

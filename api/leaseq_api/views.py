@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Struct
 
 from leaseq.dispatch.queue_lists import Depths
-from leaseq.ledger.followed import FollowedTask
+from leaseq.ledger.followed import FollowedTask, WrittenTask
 from leaseq.ledger.operation_log import OperationListing
 from leaseq.ledger.task_lists import Listing
 from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
-from leaseq_api.follow.event_views import FollowedTaskView
+from leaseq_api.follow.event_views import FollowedTaskView, ListedTaskView
 from leaseq_api.schemas import (
     AttemptView,
     DepthsView,
@@ -51,6 +51,11 @@ def task_view(task: Task, *, contents: bool = True) -> TaskView:
 def followed_view(task: FollowedTask, *, contents: bool = True) -> FollowedTaskView:
     """A task as a stream of events shows it."""
     return _view(FollowedTaskView, task, contents=contents and task.erased_at is None)
+
+
+def listed_view(task: WrittenTask) -> ListedTaskView:
+    """A task as the stream of all tasks shows it."""
+    return _view(ListedTaskView, task)
 
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
@@ -124,6 +129,7 @@ __all__ = [
     "depths_view",
     "followed_view",
     "fresh_view",
+    "listed_view",
     "operation_page",
     "remembered",
     "summary_view",

@@ -109,8 +109,26 @@ export interface KeyBody {
   expires_seconds?: number | null;
 }
 
+export interface ListedTaskView {
+  task_id: string;
+  tenant: string;
+  queue: string;
+  type: string;
+  state: State;
+  attempt: number;
+  created_at: string;
+  run_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  cancel_requested_at: string | null;
+}
+
 export interface Live {
   live?: true;
+}
+
+export interface MissedView {
+  count: number;
 }
 
 export interface OperationPage {
@@ -337,7 +355,7 @@ export interface Operations {
   follow_task: {
     method: "GET";
     path: "/api/tasks/{task_id}/events";
-    query: {};
+    query: { seconds?: number; };
     body: undefined;
     answer: ReadableStream<Uint8Array>;
   };
@@ -396,6 +414,13 @@ export interface Operations {
     query: { closed?: boolean; limit?: number; };
     body: undefined;
     answer: WorkerList;
+  };
+  follow_tasks: {
+    method: "GET";
+    path: "/api/events";
+    query: { seconds?: number; queue?: string; type?: string; };
+    body: undefined;
+    answer: ReadableStream<Uint8Array>;
   };
   list_keys: {
     method: "GET";

@@ -16,7 +16,7 @@ from leaseq.ledger.session import Connection
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
-from leaseq_api.follow import task_events
+from leaseq_api.follow import event_stream
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.security.principal import OPEN
 from support.api import Api, open_api, problem
@@ -203,7 +203,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind(api: Api, served: Serv
 async def test_a_silent_stream_has_comments(
     api: Api, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_events, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.05)
     task_id = await api.submitted()
     async with following(served.port, f"/api/tasks/{task_id}/events") as stream:
         await stream.until("state")
@@ -253,7 +253,7 @@ async def test_a_tenant_never_holds_the_last_answer(config: Config) -> None:
 async def test_a_stream_and_a_wait_end_with_their_key(
     guarded: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_events, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.05)
     access = guarded.service.engine.access
     keys = [await issue(guarded, "read", "submit", tenant="acme") for _ in range(2)]
     body = {"type": "add", "payload": 1}

@@ -127,6 +127,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_changed": ({"ids": IDS, "since": None}, {"tasks_pkey"}),
     "find_followed": ({"ids": IDS}, {"tasks_pkey"}),
+    "list_written": ({"ids": FEW, "rows": 5000, "since": None}, {"tasks_pkey"}),
     "list_ends": ({"ids": FEW, "after": numbers([0] * 20)}, set()),
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),
     "find_snapshots": ({"ids": IDS}, {"tasks_pkey"}),
@@ -158,7 +159,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 # Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never
 # settles for that.
-CUSTOM_ONLY = {"list_tasks", "prune_tasks"}
+CUSTOM_ONLY = {"list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
 GROWING = {"tasks", "scheduled", "idempotency_keys"}
 

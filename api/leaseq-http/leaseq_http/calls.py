@@ -50,7 +50,7 @@ ROUTES = {
     "submit_batch": Route("POST", "/api/tasks/batch"),
     "show": Route("GET", "/api/tasks/{task_id}", ("wait",)),
     "attempts": Route("GET", "/api/tasks/{task_id}/attempts"),
-    "follow_task": Route("GET", "/api/tasks/{task_id}/events"),
+    "follow_task": Route("GET", "/api/tasks/{task_id}/events", ("seconds",)),
     "list_tasks": Route(
         "GET", "/api/tasks", ("state", "queue", "type", "idempotency_key", "limit", "cursor")
     ),

@@ -8,22 +8,27 @@ here, because the next piece is made only when the one before is on its way.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 from random import randrange
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import UNSET
 
 from leaseq.api_keys import ScopeName
 from leaseq_api.follow.document import MEDIA_TYPE
+from leaseq_api.follow.stream_query import FeedQuery, read_stream_query
 from leaseq_api.parameters import check_query
 from leaseq_api.security.principal import check_scope
 from leaseq_api.service import Service
 
+LAST_EVENT_ID = b"last-event-id"
 # A comment so often keeps proxies from closing the connection, and finds out that a client has gone.
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = b": still here\n\n"
@@ -37,15 +42,18 @@ HEADERS = (
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _encode = msgspec.json.Encoder().encode
 
-Stream = Callable[["EventStream", Service, Scope], Awaitable[None]]
+Stream = Callable[["EventStream", Service, Scope, FeedQuery], Awaitable[None]]
 
 
 class EventStream:
     """One answer of events."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, *, seconds: float) -> None:
         # An answer to HEAD has the head of the stream and ends.
         self.head_only = bool(scope.get("head_only"))
+        self.last_id = dict(scope["headers"]).get(LAST_EVENT_ID, b"").decode("latin-1")
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = self._loop.time() + seconds
         self._send = send
 
     async def begin(self) -> None:
@@ -63,16 +71,38 @@ class EventStream:
         """Send events or a comment. Waits while the client takes the piece before."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})
 
+    async def wait_for(
+        self,
+        news: asyncio.Event,
+        *,
+        go_on: Callable[[], bool],
+        comment: Callable[[], bytes] = lambda: HEARTBEAT,
+    ) -> bool:
+        """Return when there is news, and until then send comments. False: the time of the stream is
+        over, or it may not go on."""
+        while not news.is_set():
+            left = self._ends_at - self._loop.time()
+            try:
+                async with asyncio.timeout(min(left, HEARTBEAT_SECONDS)):
+                    await news.wait()
+            except TimeoutError:
+                if self._loop.time() >= self._ends_at or not go_on():
+                    return False
+                await self.write(comment())
+        news.clear()
+        return go_on()
+
     async def end(self) -> None:
         """End the answer properly."""
         await self.write(b"", more=False)
 
 
-def event(name: str, data: msgspec.Struct, *, event_id: str) -> bytes:
-    """One event. JSON of handlers may contain line ends between its tokens: each line becomes a line
-    of the data."""
+def event(name: str, data: msgspec.Struct, *, event_id: str | None) -> bytes:
+    """One event; without an id, the last one stays. JSON of handlers may contain line ends between
+    its tokens: each line becomes a line of the data."""
     lines = b"\n".join(b"data: " + line for line in _LINE_END.split(_encode(data)))
-    return b"event: %b\nid: %b\n%b\n\n" % (name.encode(), event_id.encode(), lines)
+    line_of_id = b"" if event_id is None else b"id: %b\n" % event_id.encode()
+    return b"event: %b\n%b%b\n\n" % (name.encode(), line_of_id, lines)
 
 
 class _Streaming:
@@ -86,9 +116,11 @@ class _Streaming:
         check_scope(scope, self._scope)
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         await check_query(request)
+        query = read_stream_query(request)
         del request
         service: Service = scope["litestar_app"].state.service
-        await self._stream(EventStream(scope, send), service, scope)
+        seconds = inf if query.seconds is UNSET else query.seconds
+        await self._stream(EventStream(scope, send, seconds=seconds), service, scope, query)
 
 
 def streaming(stream: Stream, *, scope: ScopeName) -> Callable[..., ASGIApp]:

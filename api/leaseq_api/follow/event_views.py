@@ -37,4 +37,30 @@ class ProgressView(Struct, frozen=True, kw_only=True):
     progress: Json
 
 
-__all__ = ["FollowedTaskView", "ProgressView"]
+class ListedTaskView(Struct, frozen=True, kw_only=True):
+    """The data of an event `state` of the stream of all tasks, without anything that a client or a
+    handler wrote."""
+
+    task_id: Id
+    tenant: Name
+    queue: Name
+    type: Name
+    state: State
+    attempt: Count
+    created_at: Moment
+    run_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    cancel_requested_at: Moment | None
+
+
+class MissedView(Struct, frozen=True, kw_only=True):
+    """The data of an event `missed`: how many changes were left out, because the client was slow or
+    too many came together."""
+
+    count: Count
+
+
+EVENT_VIEWS = [FollowedTaskView, ListedTaskView, MissedView, ProgressView]
+
+__all__ = ["EVENT_VIEWS", "FollowedTaskView", "ListedTaskView", "MissedView", "ProgressView"]

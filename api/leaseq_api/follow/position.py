@@ -16,6 +16,7 @@ from leaseq.ledger.followed import FollowedTask
 from leaseq.operations.follow import last_ended
 
 _ID = re.compile(r"([0-9]{1,9})-([0-9a-f]{16}|0)-([0-9a-f]{16}|0)")
+_HORIZON = re.compile(r"[1-9][0-9]{0,17}")
 NOTHING = "0"
 
 
@@ -37,6 +38,11 @@ def parse_position(text: str | None) -> Position:
     return Position(int(found[1]), found[2], found[3]) if found else Position()
 
 
+def parse_horizon(text: str) -> str | None:
+    """The position in the stream of all tasks. None: the client begins now."""
+    return text if _HORIZON.fullmatch(text) else None
+
+
 def position_of(task: FollowedTask) -> Position:
     """The position of a client that knows everything about this version of a task."""
     times = (task.run_at, task.started_at, task.finished_at, task.cancel_requested_at)
@@ -51,4 +57,4 @@ def _digest(content: bytes) -> str:
     return blake2b(content, digest_size=8).hexdigest()
 
 
-__all__ = ["NOTHING", "Position", "parse_position", "position_of"]
+__all__ = ["NOTHING", "Position", "parse_horizon", "parse_position", "position_of"]

@@ -6,7 +6,7 @@ Postgres is away it is silent and then continues. It ends with the end of the ta
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get
@@ -18,28 +18,27 @@ from leaseq.operations.follow import Look
 from leaseq.operations.wait import Watch
 from leaseq_api import parameters as given
 from leaseq_api.follow.event_stream import (
-    HEARTBEAT,
-    HEARTBEAT_SECONDS,
     MEDIA_TYPE,
     EventStream,
     streaming,
 )
 from leaseq_api.follow.position import parse_position
 from leaseq_api.follow.sent_events import SentEvents
+from leaseq_api.follow.stream_query import FeedQuery, StreamQuery
 from leaseq_api.openapi import api_codes
+from leaseq_api.refused import Refused
 from leaseq_api.security.principal import may_read_contents, principal_of
 from leaseq_api.service import Service
 
-LAST_EVENT_ID = b"last-event-id"
 AWAY = Pauses(0.2, growth=2.0, cap=2.0)
 
 
-async def stream_task(stream: EventStream, service: Service, scope: Scope) -> None:
+async def stream_task(stream: EventStream, service: Service, scope: Scope, _: FeedQuery) -> None:
     """Send what a client does not know yet of a task, until the task has ended."""
     task_id = given.check_task_id(scope["path_params"]["task_id"])
     tenant = principal_of(scope).tenant
-    last = dict(scope["headers"]).get(LAST_EVENT_ID, b"").decode("latin-1")
-    sent = SentEvents(parse_position(last), contents=may_read_contents(scope))
+    sent = SentEvents(parse_position(stream.last_id), contents=may_read_contents(scope))
+    go_on = partial(service.may_hold, scope)
     with service.held.hold(scope), service.engine.follower.watch(task_id) as watch:
         look = await service.engine.follower.look(watch, tenant=tenant, after=sent.position.ends)
         if sent.is_complete(look):
@@ -51,39 +50,25 @@ async def stream_task(stream: EventStream, service: Service, scope: Scope) -> No
         while True:
             for piece in sent.news(look):
                 await stream.write(piece)
-            if look.ended or not await _await_news(stream, service, watch, scope):
+            if look.ended or not await stream.wait_for(watch.news, go_on=go_on):
                 break
-            later = await _look_again(service, watch, tenant=tenant, after=sent.position.ends)
-            if later is None or not service.may_go_on(scope):
+            later = await _look_again(service, scope, watch, after=sent.position.ends)
+            if later is None:
                 break
             look = later
         await stream.end()
 
 
-async def _await_news(stream: EventStream, service: Service, watch: Watch, scope: Scope) -> bool:
-    """Return when there may be news, and until then send comments. False: the process stops, or the
-    key was revoked."""
-    while not (watch.news.is_set() or service.stopping.is_set()):
-        try:
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
-                await watch.news.wait()
-        except TimeoutError:
-            if not service.may_wait(scope):
-                return False
-            await stream.write(HEARTBEAT)
-    watch.news.clear()
-    return not service.stopping.is_set()
-
-
-async def _look_again(
-    service: Service, watch: Watch, *, tenant: str | None, after: int
-) -> Look | None:
-    """The task as it is now. None: it is gone, or the process stops while Postgres is away."""
+async def _look_again(service: Service, scope: Scope, watch: Watch, *, after: int) -> Look | None:
+    """The task as it is now. None: it is gone, the key was revoked, or the process stops while
+    Postgres is away."""
+    tenant = principal_of(scope).tenant
     retries = Retries(AWAY, stop=service.stopping)
     while True:
         try:
+            await service.check_again(scope)
             return await service.engine.follower.look(watch, tenant=tenant, after=after)
-        except TaskNotFound:
+        except (TaskNotFound, Refused):
             return None
         except ServerUnreachable as error:
             await retries.wait(error)
@@ -94,6 +79,7 @@ async def _look_again(
 @get(
     "/{task_id:str}/events",
     scope="read",
+    query=StreamQuery.__struct_fields__,
     media_type=MEDIA_TYPE,
     middleware=[streaming(stream_task, scope="read")],
     codes=api_codes("task_not_found"),

@@ -6,7 +6,7 @@ only those. A version is compared for equality and never stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -55,6 +55,31 @@ class Changes(Struct, frozen=True):
     found: list[Change]
 
 
+class WrittenTask(Struct, frozen=True, kw_only=True):
+    """The part of a task that a view of all tasks shows, and the version of its row."""
+
+    version: str
+    task_id: str
+    tenant: str
+    queue: str
+    type: str
+    state: State
+    attempt: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+
+
+class Written(Struct, frozen=True):
+    """The tasks that were written since an earlier look, each once, in the order of their ids."""
+
+    horizon: str
+    tasks: list[WrittenTask]
+
+
+_to_written = rows.reader(WrittenTask)
 _to_followed = rows.reader(FollowedTask)
 
 
@@ -84,6 +109,14 @@ class FollowedTasks:
         )
         return {row.task_id: _to_followed(row) for row in found}
 
+    async def list_written(self, ids: Iterable[str], *, rows: int, since: str | None) -> Written:
+        """List the tasks that were written since an earlier look, among the newest `rows` and among
+        `ids`; all of these, without `since`."""
+        params = {"ids": words(ids), "rows": rows, "since": since}
+        found = await self._session.fetch("list_written", params, idempotent=True)
+        tasks = {row.task_id: _to_written(row) for row in found if row.task_id is not None}
+        return Written(found[0].horizon, [tasks[task_id] for task_id in sorted(tasks)])
+
     async def list_ends(self, after: Mapping[str, int]) -> dict[str, list[AttemptRecord]]:
         """The attempts that did not succeed, by task and oldest first, above the number that stands
         in `after`."""
@@ -96,4 +129,4 @@ class FollowedTasks:
         return ends
 
 
-__all__ = ["Change", "Changes", "FollowedTask", "FollowedTasks"]
+__all__ = ["Change", "Changes", "FollowedTask", "FollowedTasks", "Written", "WrittenTask"]

@@ -28,6 +28,7 @@ from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.access import Access
+from leaseq.operations.feed import Feed
 from leaseq.operations.follow import Follower
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
@@ -68,6 +69,7 @@ class Engine:
         self.pusher = Pusher(stores.dispatcher)
         self.waiter = Waiter(stores.followed)
         self.follower = Follower(stores.followed, self.waiter)
+        self.feed = Feed(stores.followed)
         self.recovery = WorkerRecovery(
             config=config,
             ledger=stores.tasks,
@@ -235,6 +237,7 @@ class Engine:
         await self._gatherer.aclose()
         await self.pusher.aclose()
         await self.waiter.aclose()
+        await self.feed.aclose()
 
     def _deliver(self, pairs: Sequence[tuple[Submission, Submitted]]) -> None:
         self.pusher.offer(
