@@ -22,11 +22,14 @@ DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8
 # An unlisted error is a failure: 1.
 EXPECTED = {
     "ConfigInvalid": 2,
+    "AccessInvalid": 2,
+    "ApiKeyNotFound": 3,
     "DispatchForeign": 5,
     "IdempotencyInFlight": 5,
     "IdempotencyKeyInvalid": 2,
     "IdempotencyKeyReused": 5,
     "PayloadInvalid": 2,
+    "PayloadNotEncoded": 2,
     "PayloadTooLarge": 2,
     "ResultTimeout": 124,
     "SchemaMismatch": 5,

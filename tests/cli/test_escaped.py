@@ -161,6 +161,20 @@ TABLE: Table = {
         lambda c, t: ["queues", "--json"],
         lambda c, t: ["queues", "pause", t],
     ],
+    "keys": [
+        lambda c, t: ["keys"],
+        lambda c, t: ["keys", "--json"],
+        lambda c, t: ["keys", "create", t, "--scopes", "read"],
+        lambda c, t: ["keys", "create", "k", "--scopes", t],
+        lambda c, t: ["keys", "create", "k", "--scopes", "read", "--tenant", t],
+        lambda c, t: ["keys", "create", "k", "--scopes", "read", "--expires", t],
+        lambda c, t: ["keys", "rotate", t],
+        lambda c, t: ["keys", "revoke", t],
+    ],
+    "tenants": [
+        lambda c, t: ["tenants"],
+        lambda c, t: ["tenants", "create", t],
+    ],
     "operations": [
         lambda c, t: ["operations"],
         lambda c, t: ["operations", "--json"],
