@@ -18,7 +18,6 @@ from litestar import Request, Response, Router, post
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from leaseq.errors import IdempotencyKeyInvalid, ServerUnreachable
-from leaseq.failpoints import reach
 from leaseq.observability.telemetry import emit
 from leaseq_api import parameters as given
 from leaseq_api.batch.recorder import Recorder
@@ -75,7 +74,6 @@ async def answer_batch(service: Service, scope: Scope, receive: Receive, send: S
         if not complete:
             emit("batch.abandoned", recorded=recorder.recorded)
             return
-        reach("batch.answering")
         await _send_outcomes(
             recorder.outcomes,
             send,
