@@ -248,3 +248,13 @@ async def test_an_unexpected_error_is_unconfirmed(
     problem(await api.client.post("/api/queues/q/pause"), "internal_error")
     assert [row["outcome"] for row in await operations(api)] == ["unconfirmed"]
     assert (await api.get("/api/queues"))["queues"] == []
+
+
+async def test_a_name_that_postgres_cannot_store_is_refused_and_recorded(api: Api) -> None:
+    problem(await api.client.post("/api/tenants", json={"name": "a\u0000"}), "access_invalid")
+    body = {"name": "k", "scopes": ["read"], "tenant": "a\u0000"}
+    problem(await api.client.post("/api/keys", json=body), "access_invalid")
+    assert [(row["target"], row["outcome"]) for row in await operations(api)] == [
+        ("k", "refused"),
+        ("a\\x00", "refused"),
+    ]

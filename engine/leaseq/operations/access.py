@@ -48,6 +48,8 @@ class Access:
         if not (0 < len(name) <= NAME_LENGTH and name.isprintable()):
             raise AccessInvalid(f"the name of a key is 1 to {NAME_LENGTH} printable characters")
         wanted = check_scopes(scopes, tenant=tenant)
+        if tenant is not None and not NAME.fullmatch(tenant):
+            raise AccessInvalid(f"there is no tenant {tenant!r}: it is not the name of one")
         if expires_seconds is not None and not 0 < expires_seconds <= 100 * YEAR_SECONDS:
             raise AccessInvalid("a key expires after a positive number of seconds")
         key_id, text = new_key()

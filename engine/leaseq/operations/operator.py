@@ -23,6 +23,7 @@ from leaseq.model import QueueRecord, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.operations.access import NAME_LENGTH, Access
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.safe_text.printable import printable
 
 
 class Pause(Protocol):
@@ -131,8 +132,11 @@ class Operator:
         The row stays unconfirmed where the block is cancelled, raises `ServerUnreachable`, or
         raises an error that is not one of leaseq's: a part of its statements may be committed.
         """
-        operation_id, operation = new_task_id(), Operation(target)
-        await self._log.record(operation_id, action=action, target=target, actor=self._actor)
+        # Before the block checks a name, it may contain what Postgres cannot store.
+        operation_id, operation = new_task_id(), Operation(printable(target))
+        await self._log.record(
+            operation_id, action=action, target=operation.target, actor=self._actor
+        )
         reach("operation.recorded")
         try:
             yield operation
