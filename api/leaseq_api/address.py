@@ -26,7 +26,7 @@ def no_key_exists(config: Config) -> ConfigInvalid:
     """The error of an API that asks for keys, where none can be used."""
     return ConfigInvalid(
         f"this API asks for API keys (LEASEQ_API_HOST={config.api_host}, LEASEQ_API_AUTH={config.api_auth}), and there is "
-        "none: create one with `leaseq keys create NAME --scopes ...`, or serve without with --insecure"
+        "none that is valid: create one with `leaseq keys create NAME --scopes ...`, or serve without with --insecure"
     )
 
 

@@ -213,7 +213,8 @@ class DepthsView(Struct, frozen=True, kw_only=True):
 
 
 class QueueView(Struct, frozen=True, kw_only=True):
-    """One queue. `depths` is null while Redis is away."""
+    """One queue. `depths` is null while Redis is away, and for a request that is bound to a
+    tenant, because the depths are those of all tenants."""
 
     name: Name
     paused: bool

@@ -87,6 +87,16 @@ def next_id(task_id: str) -> str:
     return str(UUID(int=UUID(task_id).int + 1))
 
 
+def tenant_cursor(cursor: str | None, *, shown: str | None) -> str | None:
+    """The cursor of a page for one tenant, from the id that was looked at last and the id that is
+    shown last.
+
+    The former may belong to another tenant, so most of its random bits are replaced by ones. The
+    next page looks at that id again, and shows it to no tenant but its own.
+    """
+    return cursor if cursor is None or cursor == shown else cursor[:24] + "f" * 12
+
+
 def made_at(task_id: str) -> datetime:
     """The time at which an id was made, by the clock of its maker. An id that is not ours can give
     1970 or a distant year."""

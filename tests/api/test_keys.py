@@ -66,6 +66,12 @@ async def test_a_text_that_is_no_key_is_refused(guarded: Api, text: str) -> None
             assert text not in answer.text
 
 
+async def test_whitespace_around_the_value_of_a_header_does_not_count(guarded: Api) -> None:
+    text = (await issue(guarded, "read", tenant="acme")).text
+    headers = [(b"Authorization", b" Bearer  %b\t " % text.encode()), (b"Leaseq-Tenant", b"acme\t")]
+    assert (await guarded.client.get(READ, headers=headers)).status_code == 200
+
+
 async def test_one_changed_character_makes_a_key_invalid(guarded: Api) -> None:
     text = (await issue(guarded, "read")).text
     assert (await guarded.client.get(READ, headers=bearer(text))).status_code == 200

@@ -104,6 +104,70 @@ async def test_an_operation_answers_keys_with_its_scope_only(
             problem(answer, "key_missing" if scope is None else "scope_missing")
 
 
+async def test_an_open_address_looks_at_no_key_and_no_tenant(guarded: Api) -> None:
+    """Also not where the ledger would have to be asked for it."""
+    headers = {"Authorization": "Bearer nothing", "Leaseq-Tenant": "nowhere"}
+    for operation in operations(guarded):
+        path = re.sub(r"\{\w+\}", "none", operation.path)
+        answer = await guarded.client.options(path, headers=headers)
+        assert answer.status_code == 204, operation
+        if operation.needs is None:
+            answer = await operation.send(guarded, headers)
+            assert answer.status_code == 200, operation
+    for path in ("/docs", "/schema", "/problems/key_invalid"):
+        assert (await guarded.client.get(path, headers=headers)).status_code == 200
+
+
+async def test_a_tenant_learns_neither_depths_nor_ids_of_another_one(
+    guarded: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("task_lists", "operation_log"):
+        monkeypatch.setattr(f"leaseq.ledger.{module}.LOOKED_AT", 3)
+    theirs = await headers_of(guarded, BOUND_SCOPES, tenant="acme")
+    ours = await headers_of(guarded, BOUND_SCOPES, tenant="other")
+    body = {"type": "add", "payload": 1, "delay_seconds": 3600}
+
+    async def submit(headers: dict[str, str]) -> str:
+        answer = await guarded.client.post("/api/tasks", json=body, headers=headers)
+        task_id: str = answer.json()["task_id"]
+        await guarded.client.post(f"/api/tasks/{task_id}/cancel", headers=headers)
+        return task_id
+
+    own = [await submit(ours)]
+    foreign = {await submit(theirs) for _ in range(7)}
+    own.append(await submit(ours))
+    unbound = await headers_of(guarded, SCOPES)
+    lists = (("tasks", "task_id", "task_id"), ("operations", "operation_id", "target"))
+    for name, row_id, task_id in lists:
+        found, cursors = await _pages(guarded, name, ours)
+        assert [row[task_id] for row in found] == own[::-1]
+        everything, _ = await _pages(guarded, name, unbound)
+        hidden = {row[row_id] for row in everything if row[task_id] in foreign}
+        assert len(hidden) == len(foreign)
+        assert cursors
+        assert not hidden & set(cursors)
+    (queue,) = (await guarded.client.get("/api/queues", headers=ours)).json()["queues"]
+    assert queue["depths"] is None
+    (queue,) = (await guarded.client.get("/api/queues", headers=unbound)).json()["queues"]
+    assert queue["depths"] is not None
+
+
+async def _pages(
+    api: Api, name: str, headers: dict[str, str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of all pages of a list, and the cursors between them."""
+    rows: list[dict[str, Any]] = []
+    cursors: list[str] = []
+    while True:
+        more = f"&cursor={cursors[-1]}" if cursors else ""
+        page = (await api.client.get(f"/api/{name}?limit=1{more}", headers=headers)).json()
+        rows += page[name]
+        if page["next_cursor"] is None:
+            return rows, cursors
+        cursors.append(page["next_cursor"])
+        assert len(cursors) < 100, "the pages come to an end"
+
+
 async def test_a_tenant_reaches_nothing_of_another_one(guarded: Api, plain: Connection) -> None:
     """With every scope in its own tenant. A foreign id is answered as an id that does not exist, no
     answer shows the other tenant, and nothing of it changes."""

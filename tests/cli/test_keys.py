@@ -54,6 +54,14 @@ def test_rotate_and_revoke(leaseq: Command) -> None:
     assert key_id in leaseq("keys", "--ended").stdout
 
 
+def test_a_key_that_has_leaked_is_revoked_by_its_text(leaseq: Command) -> None:
+    text, key_id = created(leaseq)
+    refused = leaseq("keys", "revoke", text[:-1])
+    assert refused.exit_code == 2
+    assert text[:20] not in refused.output, "no part of the secret is repeated"
+    assert leaseq("keys", "revoke", text).stdout == f"key {key_id} (shop) is revoked\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

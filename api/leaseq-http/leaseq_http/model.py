@@ -208,7 +208,8 @@ class Depths(Struct, frozen=True, kw_only=True):
 
 
 class Queue(Struct, frozen=True, kw_only=True):
-    """One queue. `depths` is None while Redis is away."""
+    """One queue. `depths` is None while Redis is away, and for a request that is bound to a
+    tenant."""
 
     name: str
     paused: bool

@@ -23,6 +23,8 @@ from leaseq_api.security.principal import ANONYMOUS, OPEN, Principal
 TENANT_HEADER = b"leaseq-tenant"
 # RFC 6750, 2.1.
 SCHEME = "bearer "
+# At the ends of a header it is not part of the value (RFC 9110, 5.5).
+WHITESPACE = b" \t"
 
 
 class Authenticator:
@@ -40,7 +42,7 @@ class Authenticator:
         header = found.get(TENANT_HEADER)
         if header is None:
             return principal
-        tenant = header.decode("latin-1")
+        tenant = header.strip(WHITESPACE).decode("latin-1")
         if principal.tenant is not None and principal.tenant != tenant:
             raise Refused("tenant_forbidden", "the API key is bound to another tenant")
         if principal is ANONYMOUS or principal.tenant is not None:
@@ -56,8 +58,8 @@ class Authenticator:
         header = found.get(b"authorization")
         if header is None:
             return ANONYMOUS
-        given = header.decode("latin-1")
-        text = given[len(SCHEME) :].strip(" ")
+        given = header.strip(WHITESPACE).decode("latin-1")
+        text = given[len(SCHEME) :].lstrip(" ")
         if given[: len(SCHEME)].lower() == SCHEME and len(text) == KEY_LENGTH:
             principal = keys.recall(text)
             if principal is not None:

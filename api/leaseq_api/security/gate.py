@@ -1,11 +1,10 @@
 """The checks that every request passes before routing.
 
 In order: headers that must be unique are unique, Host is one that this API serves, the client is
-named by a proxy that may do so, the path has its
-canonical spelling, no web page of another site sends a request that changes something, and an API
-key, where one was sent, is valid. Routes and their scopes are checked later. The body
-is not read before. HEAD is answered as GET without the content, and OPTIONS with the methods of the
-address (RFC 9110, 9.3).
+named by a proxy that may do so, the path has its canonical spelling, no web page of another site
+sends a request that changes something, and an API key, where one was sent to an address that takes
+one, is valid. Routes and their scopes are checked later. HEAD is answered as GET without the
+content, and OPTIONS with the methods of the address (RFC 9110, 9.3).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from leaseq_api.problems import STORE_AWAY, allow_header, raw_problem
 from leaseq_api.refused import Refused
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.hosts import Hosts
+from leaseq_api.security.principal import ANONYMOUS, SCOPE
 from leaseq_api.security.proxies import Proxies
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
@@ -42,6 +42,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # A page of this service, or no page: an address that a person typed.
 OWN_SITES = frozenset({b"same-origin", b"none"})
 HEALTH = b"/health/"
+# No address under it is open.
+API = "/api/"
 
 # No address of this service needs an escape, so a path has one spelling, and rules of a proxy about
 # paths hold.
@@ -67,13 +69,22 @@ class Gate:
             for route in app.routes
             if hasattr(route, "methods")
         ]
+        self._open = [
+            _pattern(route.path)
+            for route in app.routes
+            if all(handler.opt[SCOPE] is None for handler in getattr(route, "route_handlers", ()))
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             found = _unique(scope)
             method = self._check(scope, found)
-            authenticator: Authenticator = self._app.state.service.authenticator
-            scope["principal"] = await authenticator.principal(found, scope)  # type: ignore[typeddict-unknown-key]
+            if method == "OPTIONS" or self._is_open(scope["path"]):
+                principal = ANONYMOUS
+            else:
+                authenticator: Authenticator = self._app.state.service.authenticator
+                principal = await authenticator.principal(found, scope)
+            scope["principal"] = principal  # type: ignore[typeddict-unknown-key]
         except Refused as refused:
             await _refuse(refused.code, str(refused), scope, send)
             return
@@ -141,6 +152,11 @@ class Gate:
                 "cross_site",
                 "the Origin of this request is not this API: add its host to LEASEQ_API_HOSTS if it is",
             )
+
+    def _is_open(self, path: str) -> bool:
+        """Whether an address takes no key. A key that is sent there is not looked at, so probes and
+        documents need no ledger."""
+        return not path.startswith(API) and any(each.fullmatch(path) for each in self._open)
 
     def _methods(self, path: str) -> set[str]:
         """The methods of an address. Empty: there is no such address."""

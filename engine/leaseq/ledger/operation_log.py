@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from leaseq.codec import tenant_cursor
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
 from leaseq.model import Moment
@@ -148,7 +149,10 @@ class OperationLog:
         page.sort(key=lambda operation: operation.operation_id, reverse=True)
         if len(page) > wanted.limit:
             return OperationListing(page[: wanted.limit], page[wanted.limit - 1].operation_id)
-        return OperationListing(page, found[0].cursor)
+        cursor = found[0].cursor
+        if tenant is not None:
+            cursor = tenant_cursor(cursor, shown=page[-1].operation_id if page else None)
+        return OperationListing(page, cursor)
 
 
 _to_operation = rows.reader(OperationRecord)

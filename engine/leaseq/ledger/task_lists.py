@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from leaseq.codec import next_id
+from leaseq.codec import next_id, tenant_cursor
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
 from leaseq.model import AttemptRecord, State, TaskSummary
@@ -75,7 +75,10 @@ class TaskLists:
         tasks.sort(key=lambda task: task.task_id, reverse=True)
         if len(tasks) > wanted.limit:
             return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
-        return Listing(tasks, found[0].cursor)
+        cursor = found[0].cursor
+        if tenant is not None:
+            cursor = tenant_cursor(cursor, shown=tasks[-1].task_id if tasks else None)
+        return Listing(tasks, cursor)
 
     async def list_attempts(self, task_id: str, *, tenant: str | None) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed, oldest first."""

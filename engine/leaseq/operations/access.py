@@ -81,7 +81,10 @@ class Access:
             key_id, key_id=new_id, digest=digest_of(text), overlap=overlap_seconds
         )
         if key is None:
-            raise ApiKeyNotFound(f"there is no usable key {key_id} that was not rotated before")
+            raise ApiKeyNotFound(
+                f"key {key_id} does not exist, was revoked, has expired or was rotated before; "
+                "`leaseq keys --ended` shows which, and `leaseq keys create` makes a new one"
+            )
         emit("key.rotated", key_id=key_id, replaced_by=key.id, name=key.name)
         return IssuedKey(text=text, key=key)
 

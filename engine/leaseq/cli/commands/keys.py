@@ -6,7 +6,7 @@ import re
 
 import click
 
-from leaseq.api_keys import KEY_ID, SCOPES, ApiKey, IssuedKey
+from leaseq.api_keys import KEY_ID, SCOPES, ApiKey, IssuedKey, key_id_of
 from leaseq.cli import parameters
 from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_table
@@ -25,12 +25,14 @@ def to_seconds(given: str) -> float:
 
 
 def to_key_id(given: str) -> str:
-    """The public id of a key."""
-    if not KEY_ID.fullmatch(given):
+    """The public id of a key, from the id or from the whole text."""
+    found = key_id_of(given) or given
+    if not KEY_ID.fullmatch(found):
+        # Not quoted: it may be a part of the text of a key.
         raise click.BadParameter(
-            f"{given[:20]!r} is not the id of a key: an id has 12 characters, `leaseq keys` lists them"
+            "this is not the id of a key: an id has 12 characters of a-z 0-9, `leaseq keys` lists them"
         )
-    return given
+    return found
 
 
 key_id = click.argument("key_id", type=to_key_id, metavar="ID")
@@ -102,7 +104,10 @@ def rotate(key_id: str, overlap: float, as_json: bool) -> None:
 @key_id
 @parameters.as_json
 def revoke(key_id: str, as_json: bool) -> None:
-    """Revoke key ID. Each API process refuses it within 5 seconds."""
+    """Revoke key ID. Each API process refuses it within 5 seconds.
+
+    ID may also be the whole text of a key that has leaked.
+    """
     key = with_engine(lambda engine: engine.as_operator(command_line(None)).revoke_key(key_id))
     if as_json:
         print_json(key)
