@@ -19,6 +19,7 @@ from leaseq.codec import new_task_id
 from leaseq.ledger.session import Connection
 from support.api import Api, problem
 from support.keys import BOUND_SCOPES, headers_of
+from support.source_tree import ROOT
 
 # The scope that each operation needs. None: it is open to requests without a key.
 SCOPES_OF = {
@@ -89,6 +90,18 @@ def _scope(operation: dict[str, Any]) -> str | None:
 
 async def test_the_document_names_the_scope_of_every_operation(guarded: Api) -> None:
     assert {each.name: each.needs for each in operations(guarded)} == SCOPES_OF
+
+
+async def test_the_table_of_scopes_is_that_of_the_document(guarded: Api) -> None:
+    table = (ROOT / "docs" / "api-keys.md").read_text(encoding="utf-8")
+    told = {
+        scope: set(re.findall(r"`([A-Z]+ /[^`]+)`", addresses))
+        for scope, addresses in re.findall(r"^\| `?(\w+)`? \| (`.*) \|$", table, re.MULTILINE)
+    }
+    meant: dict[str, set[str]] = {}
+    for each in operations(guarded):
+        meant.setdefault(each.needs or "none", set()).add(f"{each.method} {each.path}")
+    assert told == meant
 
 
 @pytest.mark.parametrize("scope", [*SCOPES, None])
