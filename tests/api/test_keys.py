@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.session import Connection
 from leaseq.observability.telemetry import recorded
+from leaseq_api.http_server.exchange import Application
 from leaseq_api.refused import Refused
 from leaseq_api.security.failed_attempts import FREE, LONGEST_SECONDS, FailedAttempts, delay_of
 from leaseq_api.security.key_ring import FRESH_SECONDS, KeyRing
@@ -22,6 +24,7 @@ from leaseq_chaos.pace import Pace
 from support.api import Api, problem
 from support.keys import bearer, headers_of, issue, open_guarded_api
 from support.nemeses import eventually_said
+from support.raw_http import serving
 
 READ = "/api/queues"
 
@@ -292,6 +295,25 @@ async def test_too_many_refusals_at_a_time_are_not_held_back(
     with pytest.raises(Refused) as refused:
         await attempts.slow_down(address="192.0.2.1", key_id=None, reason="key_invalid")
     assert refused.value.code == "too_many_attempts"
+
+
+async def test_refusals_that_are_held_back_take_the_place_of_no_request(
+    guarded: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaseq_api.security.failed_attempts.delay_of", lambda count: 600.0)
+    own = (await issue(guarded, "read")).text
+    attempts = guarded.service.authenticator._failed
+
+    def request(text: str) -> bytes:
+        return f"GET {READ} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {text}\r\n\r\n".encode()
+
+    async with serving(cast(Application, guarded.app), working=1) as served:
+        guessing = await served.connect()
+        guessing.send(request(new_key()[1]))
+        await served.until(lambda: attempts._held == 1)
+        client = await served.connect()
+        assert (await client.ask(request(own))).status == 200
+        guessing.close()
 
 
 async def test_counts_of_failures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

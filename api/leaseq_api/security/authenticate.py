@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from leaseq.api_keys import KEY_LENGTH, key_id_of
 from leaseq.model import NAME
 from leaseq.operations.access import Access
+from leaseq_api.http_server.admission import step_aside
 from leaseq_api.refused import Refused
 from leaseq_api.security.failed_attempts import FailedAttempts
 from leaseq_api.security.key_ring import KeyRing
@@ -71,6 +72,8 @@ class Authenticator:
         except Refused as refused:
             client = scope["client"]
             address = client[0] if client else "unknown"
+            # A refusal that is given late takes the place of no other request.
+            step_aside(scope)
             await self._failed.slow_down(
                 address=address, key_id=key_id_of(text), reason=refused.code
             )
