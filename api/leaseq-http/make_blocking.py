@@ -29,7 +29,7 @@ REPLACED = [
     (r"\bfor (\w+) in page\.(\w+):\n +yield \1\b", r"yield from page.\2"),
     (r"\bfor (\w+) in (following\.feed\(piece\)):\n +yield \1\b", r"yield from \2"),
     (r"`contextlib\.aclosing`", "`contextlib.closing`"),
-    (r"\bAsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
+    (r"\bAsyncGenerator\[([\w\[\]]+), None\]", r"Generator[\1, None, None]"),
     (r"\bAsync(Client|Generator|Iterator)\b", r"\1"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),

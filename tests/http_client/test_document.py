@@ -19,7 +19,7 @@ from leaseq_http import errors, model
 from leaseq_http.batches import MOST_ITEMS
 from leaseq_http.calls import ROUTES, BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
-from leaseq_http.following import EVENTS
+from leaseq_http.following import OF_ALL_TASKS, OF_TASK
 from leaseq_http.submission import OPTIONS
 from support.api import Api
 from support.document import Document
@@ -28,7 +28,6 @@ from support.document import Document
 LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
-    "follow_tasks": "a view for dashboards: a program follows its own tasks",
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key"),
@@ -46,6 +45,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "AttemptList": model.AttemptList,
     "FollowedTaskView": model.TaskState,
     "ProgressView": model.Progress,
+    "ListedTaskView": model.ListedTask,
+    "MissedView": model.Missed,
     "DepthsView": model.Depths,
     "QueueView": model.Queue,
     "QueueList": model.QueueList,
@@ -64,8 +65,6 @@ NO_STRUCT = {
         ("BatchItem", "BatchTask", "BatchOutcome", "BatchAnswer"),
         "of a batch, which is compared below",
     ),
-    "ListedTaskView": "of an operation that is left out",
-    "MissedView": "of an operation that is left out",
     "Live": "of an operation that is left out",
     "Ready": "of an operation that is left out",
     **dict.fromkeys(
@@ -148,16 +147,19 @@ async def test_batch_has_the_fields_of_the_document(api: Api) -> None:
     assert schemas["BatchAnswer"]["properties"]["items"]["maxItems"] >= MOST_ITEMS
 
 
-async def test_events_are_those_of_the_document(api: Api) -> None:
-    (content,) = api.document.paths[ROUTES["follow_task"].path]["get"]["responses"]["200"][
-        "content"
-    ].values()
-    events = [each["properties"] for each in content["schema"]["anyOf"]]
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("follow_task", OF_TASK), ("follow_tasks", OF_ALL_TASKS)]
+)
+async def test_events_are_those_of_the_document(
+    api: Api, name: str, kinds: dict[str, type[msgspec.Struct]]
+) -> None:
+    answer = api.document.paths[ROUTES[name].path]["get"]["responses"]["200"]
+    (content,) = answer["content"].values()
     found = {
-        each["event"]["const"]: each["data"]["contentSchema"]["$ref"].rpartition("/")[2]
-        for each in events
+        each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"]["$ref"]
+        for each in content["schema"]["anyOf"]
     }
-    assert {name: STRUCTS[schema] for name, schema in found.items()} == EVENTS
+    assert {event: STRUCTS[ref.rpartition("/")[2]] for event, ref in found.items()} == kinds
 
 
 async def test_a_field_that_a_later_service_adds_is_ignored() -> None:

@@ -21,6 +21,7 @@ from leaseq_http import (
     Attempt,
     Client,
     ForeignAnswer,
+    ListedTask,
     Progress,
     TaskNotFound,
     TaskState,
@@ -113,6 +114,30 @@ async def test_stream_outlasts_a_service_that_is_killed_and_replaced(
             seen += [event async for event in events]
     told = [event.data.state for event in seen if isinstance(event.data, TaskState)]
     assert told == ["PROCESSING", "SUCCESS"]
+
+
+async def test_all_tasks_are_watched_by_queue(
+    kind: Kind, address: str, leaseq: Either, ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    async with AsyncClient(address) as watcher, aclosing(watcher.watch(queue="billing")) as events:
+        await leaseq.submit("charge", {}, queue="mail")
+        submitted = await leaseq.submit("charge", {}, queue="billing")
+        first = await anext(events)
+        await leaseq.cancel(submitted.task_id)
+        second = await anext(events)
+    seen = [event.data for event in (first, second)]
+    assert [each.state for each in seen if isinstance(each, ListedTask)] == ["PENDING", "CANCELLED"]
+    assert {each.task_id for each in seen if isinstance(each, ListedTask)} == {submitted.task_id}
+
+
+async def test_broken_watch_goes_on_until_it_cannot(kind: Kind) -> None:
+    missed = b'event: missed\nid: 3\ndata: {"count":312}\n\n'
+    script = Script(stream(missed), stream(missed), problem("key_revoked", 401))
+    async with scripted(kind, script) as leaseq:
+        with pytest.raises(Unauthorized):
+            await leaseq.watch(queue="a", type="b")
+    assert [each.headers.get("last-event-id") for each in script.requests] == [None, "3", "3"]
+    assert {each.url.raw_path for each in script.requests} == {b"/api/events?queue=a&type=b"}
 
 
 async def test_broken_stream_continues_behind_the_last_event(kind: Kind) -> None:

@@ -38,7 +38,7 @@ class Either:
 
 
 # These return iterators, which are read to their end.
-ITERATING = frozenset({"events", "list_operations", "list_tasks"})
+ITERATING = frozenset({"events", "list_operations", "list_tasks", "watch"})
 
 
 def _of_async(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -45,8 +45,12 @@ from leaseq_http.errors import (
     Unreachable,
 )
 from leaseq_http.model import (
+    AnyTaskEvent,
     Attempt,
     Depths,
+    Event,
+    ListedTask,
+    Missed,
     Operation,
     PausedQueue,
     Progress,
@@ -63,17 +67,21 @@ from leaseq_http.model import (
 from leaseq_http.submission import Submission, SubmitOptions
 
 __all__ = [
+    "AnyTaskEvent",
     "AsyncClient",
     "Attempt",
     "Client",
     "Conflict",
     "Depths",
+    "Event",
     "Forbidden",
     "ForeignAnswer",
     "IdempotencyInFlight",
     "IdempotencyKeyInvalid",
     "IdempotencyKeyReused",
     "LeaseqHTTPError",
+    "ListedTask",
+    "Missed",
     "NotFound",
     "Operation",
     "PausedQueue",

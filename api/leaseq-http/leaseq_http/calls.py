@@ -51,6 +51,7 @@ ROUTES = {
     "show": Route("GET", "/api/tasks/{task_id}", ("wait",)),
     "attempts": Route("GET", "/api/tasks/{task_id}/attempts"),
     "follow_task": Route("GET", "/api/tasks/{task_id}/events", ("seconds",)),
+    "follow_tasks": Route("GET", "/api/events", ("queue", "type", "seconds")),
     "list_tasks": Route(
         "GET", "/api/tasks", ("state", "queue", "type", "idempotency_key", "limit", "cursor")
     ),
@@ -116,16 +117,17 @@ def submit_batch(submissions: Sequence[Submission]) -> Call[list[BatchOutcome]]:
 
 def follow_task(task_id: str, *, last_event_id: str | None = None) -> Call[None]:
     """Open the stream of a task, behind an event."""
-    headers = {"Accept": "text/event-stream"}
-    if last_event_id is not None:
-        headers["Last-Event-ID"] = last_event_id
-    return _call(
-        "follow_task",
-        lambda _, body: None,
-        path={"task_id": task_id},
-        headers=headers,
-        held_seconds=SILENCE_SECONDS,
-    )
+    return _stream("follow_task", last_event_id, path={"task_id": task_id})
+
+
+def follow_tasks(
+    *,
+    queue: str | None = None,
+    type: str | None = None,  # noqa: A002
+    last_event_id: str | None = None,
+) -> Call[None]:
+    """Open the stream of all tasks, behind an event."""
+    return _stream("follow_tasks", last_event_id, query={"queue": queue, "type": type})
 
 
 def show(task_id: str, *, wait: float = 0.0) -> Call[Task]:
@@ -242,6 +244,13 @@ def _call(
     )
 
 
+def _stream(name: str, last_event_id: str | None, **more: Any) -> Call[None]:
+    headers = {"Accept": "text/event-stream"}
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
+    return _call(name, lambda _, body: None, headers=headers, held_seconds=SILENCE_SECONDS, **more)
+
+
 def _segment(name: str, text: str) -> str:
     """One segment of a path. An empty one, or dots, would lead to another address."""
     if text in ("", ".", ".."):
@@ -280,6 +289,7 @@ __all__ = [
     "cancel",
     "erase",
     "follow_task",
+    "follow_tasks",
     "free_key",
     "list_operations",
     "list_queues",

@@ -18,9 +18,11 @@ from leaseq_http.answers import error_of, read, result_of
 from leaseq_http.batches import Batch, Outcome
 from leaseq_http.calls import Call
 from leaseq_http.errors import LeaseqHTTPError
-from leaseq_http.following import Following
+from leaseq_http.following import Following, following_task, following_tasks
 from leaseq_http.model import (
+    AnyTaskEvent,
     Attempt,
+    Event,
     Operation,
     PausedQueue,
     Queue,
@@ -36,6 +38,7 @@ from leaseq_http.settings import HELD_SECONDS, LIMITS, SHORT_PAUSE, Settings
 from leaseq_http.submission import Submission, SubmitOptions
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 class Client:
@@ -165,28 +168,19 @@ class Client:
         With the `id` of an event as `last_event_id` it continues behind that one. The iterator holds a
         connection: close it (`contextlib.closing`) if you leave it early. Raises `TaskNotFound`.
         """
-        following = Following(task_id, last_event_id=last_event_id)
-        ends_at, tried = monotonic() + self._retry_seconds, 0
-        while True:
-            call, tried = following.call(), tried + 1
-            try:
-                with self._stream(call) as answer:
-                    following.check(answer.status_code, answer.headers.get("content-type", ""))
-                    for piece in answer.iter_bytes():
-                        ends_at, tried = monotonic() + self._retry_seconds, 1
-                        yield from following.feed(piece)
-                if following.ended:
-                    return
-                broken: LeaseqHTTPError = following.broken()
-            except httpx.RequestError as error:
-                broken = unreachable(error, url=self._settings.base_url)
-                broken.retry_after = following.pause_seconds
-            except LeaseqHTTPError as error:
-                broken = error
-            pause = self._pause_before_next(call, broken, tried=tried, ends_at=ends_at)
-            if pause is None:
-                raise broken
-            sleep(pause)
+        return self._follow(following_task(task_id, last_event_id=last_event_id))
+
+    def watch(
+        self,
+        *,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002
+        last_event_id: str | None = None,
+    ) -> Generator[AnyTaskEvent, None, None]:
+        """Watch all tasks that change, without an end. It is a view and no record: states may be
+        skipped, and `Missed` says how many changes were left out. Follow a task whose end you must
+        not miss. Close the iterator as that of `events`."""
+        return self._follow(following_tasks(queue=queue, type_=type, last_event_id=last_event_id))
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Read the attempts of a task that did not succeed, oldest first. Raises `TaskNotFound`."""
@@ -319,6 +313,30 @@ class Client:
         except httpx.RequestError as error:
             raise unreachable(error, url=self._settings.base_url) from error
         return read(call, answer.status_code, answer.headers, answer.content)
+
+    def _follow(self, following: Following[E]) -> Generator[Event[E], None, None]:
+        """Read streams until the subject has ended, or a stream cannot be opened for `retry_seconds`."""
+        ends_at, tried = monotonic() + self._retry_seconds, 0
+        while True:
+            call, tried = following.call(), tried + 1
+            try:
+                with self._stream(call) as answer:
+                    following.check(answer.status_code, answer.headers.get("content-type", ""))
+                    for piece in answer.iter_bytes():
+                        ends_at, tried = monotonic() + self._retry_seconds, 1
+                        yield from following.feed(piece)
+                if following.ended:
+                    return
+                broken: LeaseqHTTPError = following.broken()
+            except httpx.RequestError as error:
+                broken = unreachable(error, url=self._settings.base_url)
+                broken.retry_after = following.pause_seconds
+            except LeaseqHTTPError as error:
+                broken = error
+            pause = self._pause_before_next(call, broken, tried=tried, ends_at=ends_at)
+            if pause is None:
+                raise broken
+            sleep(pause)
 
     @contextmanager
     def _stream(self, call: Call[None]) -> Iterator[httpx.Response]:

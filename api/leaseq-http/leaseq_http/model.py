@@ -11,7 +11,7 @@ ignored.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -178,12 +178,39 @@ class Attempt(Struct, frozen=True, kw_only=True):
         return _failure(self.error)
 
 
-class TaskEvent(Struct, frozen=True, kw_only=True):
-    """An event of the stream of a task: its present state, the end of an attempt that did not
-    succeed, or a progress. `id` continues the stream behind it."""
+class ListedTask(Struct, frozen=True, kw_only=True):
+    """A task that has changed, as the stream of all tasks shows it."""
+
+    task_id: str
+    tenant: str
+    queue: str
+    type: str
+    state: State
+    attempt: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+
+
+class Missed(Struct, frozen=True, kw_only=True):
+    """Changes that the stream of all tasks left out, because the client was slow or too many came
+    together."""
+
+    count: int
+
+
+class Event(Struct, Generic[T], frozen=True, kw_only=True):
+    """An event of a stream. `id` continues the stream behind it."""
 
     id: str | None
-    data: TaskState | Attempt | Progress
+    data: T
+
+
+# The present state of a task, the end of an attempt that did not succeed, or a progress.
+TaskEvent = Event[TaskState | Attempt | Progress]
+AnyTaskEvent = Event[ListedTask | Missed]
 
 
 class AttemptList(Struct, frozen=True, kw_only=True):
@@ -289,10 +316,14 @@ def _decode(value: Json | UnsetType, kind: Any, name: str) -> Any:
 
 
 __all__ = [
+    "AnyTaskEvent",
     "Attempt",
     "AttemptList",
     "Depths",
+    "Event",
     "Json",
+    "ListedTask",
+    "Missed",
     "Operation",
     "OperationPage",
     "PausedQueue",
