@@ -85,6 +85,21 @@ async def ends_of(http: httpx.AsyncClient, task_id: str, opened: asyncio.Event) 
     return [state for state in states if state != "PENDING"]
 
 
+async def open_streams(http: httpx.AsyncClient) -> tuple[list[str], list[asyncio.Task[list[str]]]]:
+    """Tasks that no worker runs, and for each the reader of its stream."""
+    ids, streams = [], []
+    for _ in range(STREAMS):
+        answer = await http.post("/api/tasks", json={"type": "add", "payload": 1})
+        ids.append(answer.json()["task_id"])
+    opened = [asyncio.Event() for _ in ids]
+    for task_id, event in zip(ids, opened, strict=True):
+        streams.append(asyncio.create_task(ends_of(http, task_id, event)))
+    async with asyncio.timeout(PATIENCE):
+        for event in opened:
+            await event.wait()
+    return ids, streams
+
+
 async def wait_for(http: httpx.AsyncClient, task_id: str, failed: Counter[int]) -> list[str]:
     """The terminal state that waits show, where a wait that is not answered is sent again."""
     while True:
@@ -94,6 +109,14 @@ async def wait_for(http: httpx.AsyncClient, task_id: str, failed: Counter[int]) 
             await asyncio.sleep(0.1)  # as Retry-After asks, only sooner
         elif answer.json()["finished_at"] is not None:
             return [answer.json()["state"]]
+
+
+async def watch_all(http: httpx.AsyncClient, shown: dict[str, str]) -> None:
+    """The last states that the stream of all tasks shows."""
+    async with http.stream("GET", "/api/events") as answer:
+        stream = Following(answer)
+        while (event := await stream.next()) is not None:
+            shown[event.data["task_id"]] = event.data["state"]
 
 
 async def test_streams_and_waits_outlive_restarts_of_both_servers(
@@ -113,18 +136,9 @@ async def test_streams_and_waits_outlive_restarts_of_both_servers(
         api = await services.start("api")
         await api.hear("api.started")
         async with client_of(config.api_port) as http:
-            ids = []
-            for _ in range(STREAMS):
-                answer = await http.post("/api/tasks", json={"type": "add", "payload": 1})
-                ids.append(answer.json()["task_id"])
-            opened = [asyncio.Event() for _ in ids]
-            streams = [
-                asyncio.create_task(ends_of(http, task_id, event))
-                for task_id, event in zip(ids, opened, strict=True)
-            ]
-            async with asyncio.timeout(PATIENCE):
-                for event in opened:
-                    await event.wait()
+            shown: dict[str, str] = {}
+            watching = asyncio.create_task(watch_all(http, shown))
+            ids, streams = await open_streams(http)
             waits = [
                 asyncio.create_task(wait_for(http, task_id, failed)) for task_id in ids[:WAITS]
             ]
@@ -137,6 +151,10 @@ async def test_streams_and_waits_outlive_restarts_of_both_servers(
                     while (await http.post(f"/api/tasks/{task_id}/cancel")).status_code != 200:  # noqa: ASYNC110 - as Retry-After asks
                         await asyncio.sleep(0.1)
                 found = await asyncio.gather(*streams, *waits)
+                while shown != dict.fromkeys(ids, "CANCELLED"):
+                    assert not watching.done()
+                    await asyncio.sleep(0.05)
+            watching.cancel()
         assert found == [["CANCELLED"]] * (STREAMS + WAITS)
         assert set(failed) <= {503}
         assert not api.heard("request.failed")
