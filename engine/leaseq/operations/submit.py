@@ -234,7 +234,9 @@ def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answ
     # Without a fingerprint the task was erased, and no content is left to compare with.
     if fingerprint and fingerprint != submission.fingerprint:
         # Without the key: messages are logged, and a key may be a number of a customer.
-        message = f"the idempotency key was used before for a different submission, task {found.task_id}"
+        message = (
+            f"the idempotency key was used before for a different submission, task {found.task_id}"
+        )
         return IdempotencyKeyReused(message, task_id=found.task_id)
     return found
 
