@@ -9,21 +9,23 @@ from collections.abc import Collection
 from typing import Any, TypeVar
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Request, Response, Router, delete, get, patch, post
 
 from leaseq.api_keys import ApiKey, IssuedKey, ScopeName
+from leaseq.operations.access import to_limit
 from leaseq_api import parameters as given
-from leaseq_api.body import decode_json
-from leaseq_api.openapi import api_codes, change_codes
-from leaseq_api.refused import Refused
-from leaseq_api.schemas import (
+from leaseq_api.access_schemas import (
     ApiKeyList,
     KeyBody,
+    KeyLimitBody,
     RotateBody,
     TenantBody,
     TenantList,
     TenantView,
 )
+from leaseq_api.body import decode_json
+from leaseq_api.openapi import api_codes, change_codes
+from leaseq_api.refused import Refused
 from leaseq_api.security.principal import principal_of, require_unbound
 from leaseq_api.service import Injected, Service
 
@@ -31,6 +33,7 @@ AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
 
 _key_body = msgspec.json.Decoder(KeyBody)
+_limit_body = msgspec.json.Decoder(KeyLimitBody)
 _rotate_body = msgspec.json.Decoder(RotateBody)
 _tenant_body = msgspec.json.Decoder(TenantBody)
 BODY_CODES = ("json_invalid", "media_type_unsupported", "access_invalid")
@@ -52,7 +55,11 @@ async def create_key(request: AnyRequest, service: Injected) -> Response[IssuedK
     body = await _read(request, _key_body)
     _check_grant(request, body.scopes)
     issued = await service.operator_of(request.scope).create_key(
-        body.name, scopes=body.scopes, tenant=body.tenant, expires_seconds=body.expires_seconds
+        body.name,
+        scopes=body.scopes,
+        tenant=body.tenant,
+        expires_seconds=body.expires_seconds,
+        limit=to_limit(body.rate, body.burst),
     )
     return Response(issued, status_code=201)
 
@@ -75,6 +82,24 @@ async def rotate_key(
         key_id, overlap_seconds=body.overlap_seconds
     )
     return Response(issued, status_code=201)
+
+
+@patch(
+    "/keys/{key_id:str}",
+    scope="admin",
+    body=KeyLimitBody,
+    codes=change_codes("api_key_not_found", *BODY_CODES),
+)
+async def limit_key(
+    request: AnyRequest, service: Injected, key_id: given.KeyId
+) -> Response[ApiKey]:
+    """Limit the requests of an API key, or remove its limit. Each API process applies it within
+    5 seconds."""
+    require_unbound(request.scope)
+    body = await _read(request, _limit_body)
+    key_id = given.check_key_id(key_id)
+    limit = to_limit(body.rate, body.burst)
+    return Response(await service.operator_of(request.scope).limit_key(key_id, limit))
 
 
 @delete(
@@ -127,7 +152,15 @@ def _check_grant(request: AnyRequest, scopes: Collection[str]) -> None:
 
 router = Router(
     "/api",
-    route_handlers=[list_keys, create_key, rotate_key, revoke_key, list_tenants, create_tenant],
+    route_handlers=[
+        list_keys,
+        create_key,
+        rotate_key,
+        limit_key,
+        revoke_key,
+        list_tenants,
+        create_tenant,
+    ],
     before_request=given.check_query,
     tags=["access"],
 )

@@ -8,7 +8,15 @@ from msgspec import Struct
 
 from leaseq.api_keys import ApiKey, IssuedKey
 from leaseq.model import Tenant
-from leaseq_api.schemas import ApiKeyList, KeyBody, RotateBody, TenantBody, TenantList, TenantView
+from leaseq_api.access_schemas import (
+    ApiKeyList,
+    KeyBody,
+    KeyLimitBody,
+    RotateBody,
+    TenantBody,
+    TenantList,
+    TenantView,
+)
 
 KEY_ID = "k7w2m9x4q1zp"
 _CREATED_AT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -22,6 +30,8 @@ _KEY = ApiKey(
     revoked_at=None,
     replaced_by=None,
     last_used_at=None,
+    rate=100.0,
+    burst=200,
 )
 # By the name of the schema: name of the example, then what it shows, and the value.
 ACCESS_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
@@ -29,6 +39,12 @@ ACCESS_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
         "bound": (
             "A key for a service of one tenant",
             KeyBody(name="shop", scopes=["submit", "read"], tenant="acme"),
+        )
+    },
+    "KeyLimitBody": {
+        "limit": (
+            "100 requests a second, and 200 at one time",
+            KeyLimitBody(rate=100.0, burst=200),
         )
     },
     "RotateBody": {"day": ("The old key goes on for a day", RotateBody())},

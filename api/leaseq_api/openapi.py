@@ -21,7 +21,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from leaseq.api_keys import IssuedKey
-from leaseq_api import schemas
+from leaseq_api import access_schemas, schemas
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.examples import add_examples
 from leaseq_api.follow.document import complete_stream
@@ -39,11 +39,12 @@ _DESCRIPTION = (
     "Errors are `application/problem+json`; look at `code`. Later versions may add codes, members and optional fields."
 )
 _REF = "#/components/schemas/{name}"
-# Every struct of schemas.py but those that are another one's variant, or no JSON on the wire.
+# Every struct of the schemas but those that are another one's variant, or no JSON on the wire.
 _WIRE: list[Any] = [
     kind
-    for name in schemas.__all__
-    if isinstance(kind := getattr(schemas, name), type)
+    for module in (schemas, access_schemas)
+    for name in module.__all__
+    if isinstance(kind := getattr(module, name), type)
     and issubclass(kind, Struct)
     and kind not in (FreshTaskView, ListQuery, OperationQuery)
 ]
@@ -106,7 +107,7 @@ def api_codes(*codes: str) -> tuple[str, ...]:
     stores = ("server_unreachable", "dispatch_foreign", "schema_mismatch")
     keys = (
         *("key_missing", "key_invalid", "key_expired", "key_revoked", "too_many_attempts"),
-        *("scope_missing", "tenant_forbidden", "tenant_unknown"),
+        *("scope_missing", "tenant_forbidden", "tenant_unknown", "rate_limited"),
     )
     return any_codes(*codes, "parameter_invalid", "host_unknown", *keys, *stores)
 
@@ -320,6 +321,7 @@ def _problem_response(status: int, codes: list[str]) -> Tree:
     if any(retry):
         spread = "overloaded" in codes
         seconds: Tree = {"enum": list(SPREAD_SECONDS)} if spread else {"const": RETRY_AFTER_SECONDS}
+        seconds = {"pattern": "^[1-9][0-9]*$"} if status == 429 else seconds
         headers["Retry-After"] = _header(
             "Seconds after which the same may succeed", required=all(retry), **seconds
         )

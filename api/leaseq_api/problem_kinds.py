@@ -170,6 +170,12 @@ KINDS: dict[str, Kind] = {
         "Correct the key, and send the request again after Retry-After.",
         retry=True,
     ),
+    "rate_limited": Kind(
+        429,
+        "The API key sends too many requests",
+        "Send fewer requests a second, or fewer at one time; this one after Retry-After. `leaseq keys limit` sets the limit.",
+        retry=True,
+    ),
     "scope_missing": Kind(
         403,
         "The API key lacks a scope",

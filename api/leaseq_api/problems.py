@@ -9,7 +9,7 @@ that says only that.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import choice
 from typing import Annotated, Any, get_args
 from urllib.parse import quote
@@ -111,13 +111,20 @@ def retry_after() -> str:
 
 
 def raw_problem(
-    code: str, detail: str, *, path: bytes, retry_after: str = RETRY_AFTER_SECONDS
+    code: str,
+    detail: str,
+    *,
+    path: bytes,
+    retry_after: str = RETRY_AFTER_SECONDS,
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> RawAnswer:
     """The answer for a problem that is found before a route: by the HTTP server, and by the checks
     in front of the routes."""
     kind = KINDS[code]
     body = msgspec.json.encode(_problem(code, detail, instance=quote(path or b"/", safe="/%")))
-    more = [(b"retry-after", retry_after.encode())] if kind.retry else []
+    more = list(headers)
+    if kind.retry and not more:
+        more.append((b"retry-after", retry_after.encode()))
     if kind.challenge:
         more.append((b"www-authenticate", kind.challenge.encode()))
     framing = (
@@ -170,6 +177,7 @@ def answer(
     detail: str,
     *,
     allow: str | None = None,
+    more: Sequence[tuple[bytes, bytes]] = (),
     **members: str,
 ) -> Response[Problem]:
     """The response for one problem."""
@@ -177,10 +185,10 @@ def answer(
     problem = _problem(
         code, detail, instance=quote(request.scope["path"], errors="replace"), **members
     )
-    headers = {"Link": _link(code)}
+    headers = {"Link": _link(code)} | {name.decode(): value.decode() for name, value in more}
     if allow is not None:
         headers["Allow"] = allow
-    if kind.retry:
+    if kind.retry and not more:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     if kind.challenge:
         headers["WWW-Authenticate"] = kind.challenge
@@ -195,14 +203,14 @@ def allow_header(methods: Iterable[str]) -> str:
 
 def of_refusal(request: Request[Any, Any, Any], error: Refused) -> Response[Problem]:
     """For refusals by the handlers of this service."""
-    return answer(request, error.code, str(error), **error.members)
+    return answer(request, error.code, str(error), more=error.headers, **error.members)
 
 
 def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[Problem]:
     """For refusals and temporary failures of leaseq."""
     if error.code not in KINDS:
         return of_fault(request, error)
-    members = _members(error)
+    members: dict[str, Any] = _members(error)
     if "task_id" not in members and is_task_id(
         meant := str(request.path_params.get("task_id", "")).lower()
     ):

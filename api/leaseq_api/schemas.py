@@ -11,10 +11,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from leaseq.api_keys import ApiKey, ScopeName
 from leaseq.ledger.operation_log import ActionName
-from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State, Tenant, WorkerRecord
-from leaseq.operations.access import LONGEST_OVERLAP_SECONDS
+from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State, WorkerRecord
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
 
@@ -288,60 +286,6 @@ class OperationPage(Struct, frozen=True, kw_only=True):
     next_cursor: Id | None
 
 
-class KeyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /api/keys`."""
-
-    name: Annotated[
-        str,
-        described("A name for people: the service that uses the key", minLength=1, maxLength=128),
-    ]
-    scopes: Annotated[
-        list[ScopeName], Meta(min_length=1, description="Scopes that the key of the request has")
-    ]
-    tenant: (
-        Annotated[str, described("A known tenant. null: the key is for operators", **NAME_KEYWORDS)]
-        | None
-    )
-    expires_seconds: (
-        Annotated[float, Meta(gt=0, le=100 * YEAR_SECONDS, description="From now; null: never")]
-        | None
-    ) = None
-
-
-class RotateBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /api/keys/{key_id}/rotate`."""
-
-    overlap_seconds: Annotated[
-        float,
-        Meta(ge=0, le=LONGEST_OVERLAP_SECONDS, description="How long the old key goes on"),
-    ] = 86_400.0
-
-
-class ApiKeyList(Struct, frozen=True, kw_only=True):
-    """API keys, newest first, without their texts."""
-
-    keys: list[ApiKey]
-
-
-class TenantBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /api/tenants`."""
-
-    name: Annotated[str, described("The name of the tenant", **NAME_KEYWORDS)]
-
-
-class TenantView(Struct, frozen=True, kw_only=True):
-    """A tenant that is known."""
-
-    name: Name
-    created: bool
-
-
-class TenantList(Struct, frozen=True, kw_only=True):
-    """Every tenant that is known."""
-
-    tenants: list[Tenant]
-
-
 class Live(Struct, frozen=True):
     """The process answers."""
 
@@ -357,13 +301,11 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "ApiKeyList",
     "AttemptList",
     "AttemptView",
     "DepthsView",
     "FreshTaskView",
     "Json",
-    "KeyBody",
     "ListQuery",
     "Live",
     "OperationPage",
@@ -375,13 +317,9 @@ __all__ = [
     "QueueView",
     "Ready",
     "RememberedTask",
-    "RotateBody",
     "SubmitBody",
     "TaskPage",
     "TaskSummaryView",
     "TaskView",
-    "TenantBody",
-    "TenantList",
-    "TenantView",
     "WorkerList",
 ]

@@ -17,6 +17,7 @@ from litestar.types import Scope
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
+from leaseq.fair_turns import FairTurns
 from leaseq.ledger.operation_log import Actor
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
@@ -29,6 +30,7 @@ from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Pace
 from leaseq_api.address import keys_required
 from leaseq_api.follow.held import Held
+from leaseq_api.quotas.request_rates import RequestRates
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.principal import principal_of
@@ -57,11 +59,12 @@ class Service:
         self.stopping = asyncio.Event()
         keys = KeyRing(engine.access) if keys_required(config) else None
         self.authenticator = Authenticator(keys, engine.access)
+        self.rates = RequestRates(engine.quotas)
         self.held = Held(config.api_connections)
         # Batches that are being received, recorded or answered; and the turns in which their
         # chunks are written, so that connections remain for lone submissions and for reads.
         self.batches = 0
-        self.batch_turns = asyncio.Semaphore(BATCH_TURNS)
+        self.batch_turns = FairTurns(BATCH_TURNS)
         self._schema_lock = asyncio.Lock()
         self._schema_checked = float("-inf")
 
@@ -128,6 +131,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             await end(*tasks)
             if keys is not None:
                 await keys.aclose()
+            await service.rates.aclose()
 
 
 async def _release_when_stopping(service: Service) -> None:

@@ -33,6 +33,14 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+class RequestLimit(Struct, frozen=True):
+    """A limit on the requests of a key: a bucket of at most `burst` tokens, which gets `rate` of
+    them each second. Each request takes one."""
+
+    rate: float
+    burst: int
+
+
 class ApiKey(Struct, frozen=True, kw_only=True):
     """A key as the ledger has it, without its text. Times are by the clock of Postgres."""
 
@@ -45,6 +53,8 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     revoked_at: Moment | None
     replaced_by: str | None  # the id of the key that a rotation made in its place
     last_used_at: Moment | None  # to within a few minutes
+    rate: float | None  # requests in a second; None: no limit
+    burst: int | None  # requests at one time, after a pause
 
 
 class IssuedKey(Struct, frozen=True, kw_only=True):
@@ -63,6 +73,7 @@ class StoredKey(Struct, frozen=True, kw_only=True):
     scopes: frozenset[ScopeName]
     tenant: str | None
     is_revoked: bool
+    limit: RequestLimit | None
     seconds_left: float | None  # when it was read, by the clock of Postgres; None: no expiry
 
 
@@ -106,6 +117,7 @@ __all__ = [
     "UNBOUND_SCOPES",
     "ApiKey",
     "IssuedKey",
+    "RequestLimit",
     "ScopeName",
     "StoredKey",
     "digest_of",

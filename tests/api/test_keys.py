@@ -143,6 +143,7 @@ def stored_key(key_id: str, text: str) -> StoredKey:
         scopes=frozenset({"read"}),
         tenant=None,
         is_revoked=False,
+        limit=None,
         seconds_left=None,
     )
 

@@ -31,6 +31,7 @@ SCOPES_OF = {
     "follow_task": "read",
     "follow_tasks": "read",
     "free_key": "operate",
+    "limit_key": "admin",
     "list_keys": "admin",
     "list_operations": "operate",
     "list_queues": "read",

@@ -30,7 +30,7 @@ LEFT_OUT = {
     "ready": "for a load balancer",
     **dict.fromkeys(
         (
-            *("create_key", "list_keys", "rotate_key", "revoke_key"),
+            *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
             *("create_tenant", "list_tenants"),
         ),
         "for an administrator, not for a program that uses the queue",
@@ -69,7 +69,7 @@ NO_STRUCT = {
     "Ready": "of an operation that is left out",
     **dict.fromkeys(
         (
-            *("ApiKey", "ApiKeyList", "IssuedKey", "KeyBody", "RotateBody"),
+            *("ApiKey", "ApiKeyList", "IssuedKey", "KeyBody", "KeyLimitBody", "RotateBody"),
             *("Tenant", "TenantBody", "TenantList", "TenantView"),
         ),
         "of operations that are left out",

@@ -142,7 +142,7 @@ class Recorder:
 
     async def _write(self, chunk: Chunk) -> None:
         answers: Sequence[Submitted | BaseException]
-        async with self._service.batch_turns:
+        async with self._service.batch_turns.turn(self._tenant):
             try:
                 if self._away is not None:
                     raise self._away

@@ -3,14 +3,14 @@
 In order: headers that must be unique are unique, Host is one that this API serves, the client is
 named by a proxy that may do so, the path has its canonical spelling, no web page of another site
 sends a request that changes something, and an API key, where one was sent to an address that takes
-one, is valid. Routes and their scopes are checked later. HEAD is answered as GET without the
-content, and OPTIONS with the methods of the address (RFC 9110, 9.3).
+one, is valid and within its limit. Routes and their scopes are checked later. HEAD is answered as
+GET without the content, and OPTIONS with the methods of the address (RFC 9110, 9.3).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from litestar import Litestar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,11 +18,12 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from leaseq.errors import LeaseqError
 from leaseq_api.http_server.head import Headers
 from leaseq_api.problems import STORE_AWAY, allow_header, raw_problem
+from leaseq_api.quotas.headers import Header
 from leaseq_api.refused import Refused
-from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.hosts import Hosts
 from leaseq_api.security.principal import ANONYMOUS, SCOPE
 from leaseq_api.security.proxies import Proxies
+from leaseq_api.service import Service
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
 # copy.
@@ -42,7 +43,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # A page of this service, or no page: an address that a person typed.
 OWN_SITES = frozenset({b"same-origin", b"none"})
 HEALTH = b"/health/"
-# No address under it is open.
+# No address under it is open. Its requests count against the limit of a key.
 API = "/api/"
 
 # No address of this service needs an escape, so a path has one spelling, and rules of a proxy about
@@ -79,14 +80,18 @@ class Gate:
         try:
             found = _unique(scope)
             method = self._check(scope, found)
+            service: Service = self._app.state.service
             if method == "OPTIONS" or self._is_open(scope["path"]):
                 principal = ANONYMOUS
             else:
-                authenticator: Authenticator = self._app.state.service.authenticator
-                principal = await authenticator.principal(found, scope)
+                principal = await service.authenticator.principal(found, scope)
             scope["principal"] = principal  # type: ignore[typeddict-unknown-key]
+            if principal.limit is not None and scope["path"].startswith(API):
+                assert principal.key_id is not None
+                headers = await service.rates.admit(principal.key_id, principal.limit)
+                send = _with_headers(send, headers)
         except Refused as refused:
-            await _refuse(refused.code, str(refused), scope, send)
+            await _refuse(refused.code, str(refused), scope, send, headers=refused.headers)
             return
         except LeaseqError as error:
             await _refuse(error.code, STORE_AWAY, scope, send)
@@ -161,7 +166,7 @@ class Gate:
     def _methods(self, path: str) -> set[str]:
         """The methods of an address. Empty: there is no such address."""
         if path == "*":
-            return {"DELETE", "GET", "HEAD", "OPTIONS", "POST"}
+            return {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"}
         # An address without parameters comes before one with them.
         return set(self._plain.get(path, ())) or {
             method
@@ -193,13 +198,24 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(_PARAMETER.sub("[^/]+", re.escape(path)))
 
 
-async def _refuse(code: str, detail: str, scope: Scope, send: Send) -> None:
-    problem = raw_problem(code, detail, path=scope["raw_path"])
+async def _refuse(
+    code: str, detail: str, scope: Scope, send: Send, *, headers: Sequence[Header] = ()
+) -> None:
+    problem = raw_problem(code, detail, path=scope["raw_path"], headers=headers)
     body = b"" if scope["method"] == "HEAD" else problem.body  # type: ignore[typeddict-item]
     await send(
         {"type": "http.response.start", "status": problem.status, "headers": list(problem.headers)}
     )
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _with_headers(send: Send, headers: Sequence[Header]) -> Send:
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return send_more
 
 
 def _without_content(send: Send) -> Send:

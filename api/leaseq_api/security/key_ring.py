@@ -41,7 +41,9 @@ class RingEntry:
     __slots__ = ("digest", "ends", "is_revoked", "principal", "read_at", "stale_at", "used")
 
     def __init__(self, stored: StoredKey, now: float) -> None:
-        self.principal = Principal(stored.id, stored.name, stored.tenant, stored.scopes)
+        self.principal = Principal(
+            stored.id, stored.name, stored.tenant, stored.scopes, stored.limit
+        )
         self.digest = stored.digest
         self.is_revoked = stored.is_revoked
         self.ends = None if stored.seconds_left is None else now + stored.seconds_left

@@ -14,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 from msgspec import Struct
 
-from leaseq.api_keys import SCOPES, ScopeName
+from leaseq.api_keys import SCOPES, RequestLimit, ScopeName
 from leaseq.model import DEFAULT_TENANT
 from leaseq_api.refused import Refused
 
@@ -29,6 +29,7 @@ class Principal(Struct, frozen=True):
     name: str
     tenant: str | None
     scopes: frozenset[ScopeName]
+    limit: RequestLimit | None = None
 
     @property
     def submits_to(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from leaseq.api_keys import ApiKey, ScopeName, StoredKey
+from leaseq.api_keys import SCOPES, ApiKey, RequestLimit, StoredKey
 from leaseq.ledger.session import Session
 
 
@@ -15,25 +15,17 @@ class ApiKeyLedger:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def create(
-        self,
-        key_id: str,
-        *,
-        digest: bytes,
-        name: str,
-        scopes: Sequence[ScopeName],
-        tenant: str | None,
-        seconds: float | None,
-    ) -> ApiKey | None:
-        """Create a key that expires after so many seconds (None: never). None: there is no such
-        tenant."""
+    async def create(self, key: StoredKey) -> ApiKey | None:
+        """Create a key. None: there is no such tenant."""
         params = {
-            "id": key_id,
-            "name": name,
-            "digest": digest,
-            "scopes": list(scopes),
-            "tenant": tenant,
-            "seconds": seconds,
+            "id": key.id,
+            "name": key.name,
+            "digest": key.digest,
+            "scopes": [scope for scope in SCOPES if scope in key.scopes],
+            "tenant": key.tenant,
+            "seconds": key.seconds_left,
+            "rate": key.limit.rate if key.limit else None,
+            "burst": key.limit.burst if key.limit else None,
         }
         return _only(await self._session.fetch("create_api_key", params))
 
@@ -48,6 +40,15 @@ class ApiKeyLedger:
     async def revoke(self, key_id: str) -> ApiKey | None:
         """Revoke a key. None: there is no such key."""
         return _only(await self._session.fetch("revoke_api_key", {"id": key_id}, idempotent=True))
+
+    async def limit(self, key_id: str, limit: RequestLimit | None) -> ApiKey | None:
+        """Set the limit on the requests of a key. None: there is no such key."""
+        params = {
+            "id": key_id,
+            "rate": limit.rate if limit else None,
+            "burst": limit.burst if limit else None,
+        }
+        return _only(await self._session.fetch("limit_api_key", params, idempotent=True))
 
     async def list_keys(self, *, ended: bool, limit: int) -> list[ApiKey]:
         """Keys, newest first; with `ended`, those that are revoked or have expired, too."""
@@ -67,6 +68,7 @@ class ApiKeyLedger:
                 scopes=frozenset(row.scopes),
                 tenant=row.tenant,
                 is_revoked=row.is_revoked,
+                limit=None if row.rate is None else RequestLimit(row.rate, row.burst),
                 seconds_left=row.seconds_left,
             )
             for row in found
@@ -97,6 +99,8 @@ def _to_key(row: Any) -> ApiKey:
         revoked_at=row.revoked_at,
         replaced_by=row.replaced_by,
         last_used_at=row.last_used_at,
+        rate=row.rate,
+        burst=row.burst,
     )
 
 

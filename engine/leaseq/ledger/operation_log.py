@@ -27,6 +27,7 @@ ActionName = Literal[
     "create_key",
     "rotate_key",
     "revoke_key",
+    "limit_key",
     "create_tenant",
 ]
 ACTIONS: tuple[ActionName, ...] = get_args(ActionName)

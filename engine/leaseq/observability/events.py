@@ -121,6 +121,8 @@ CATALOGUE: dict[str, Kind] = {
     "key.created": Kind(INFO, "key_id name scopes tenant"),
     "key.rotated": Kind(INFO, "key_id replaced_by name"),
     "key.revoked": Kind(INFO, "key_id name"),
+    "key.limited": Kind(INFO, "key_id name rate burst"),
+    "quota.exceeded": Kind(INFO, "policy", "tenant key_id"),
     "tenant.created": Kind(INFO, "tenant"),
     "auth.failed": Kind(WARNING, "address reason count", "key_id"),
     "process.ended": Kind(WARNING, "pid reason"),

@@ -7,12 +7,14 @@ answer was lost leaves a key that no program knows; the list shows it, and it ca
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import ceil
 
 from leaseq.api_keys import (
     SCOPES,
     UNBOUND_SCOPES,
     ApiKey,
     IssuedKey,
+    RequestLimit,
     ScopeName,
     StoredKey,
     digest_of,
@@ -26,6 +28,8 @@ from leaseq.observability.telemetry import emit
 
 NAME_LENGTH = 128
 LISTED = 1000
+LEAST_RATE, MOST_RATE = 0.001, 100_000.0
+MOST_BURST = 1_000_000
 LONGEST_OVERLAP_SECONDS = 30 * 86_400.0
 
 
@@ -43,6 +47,7 @@ class Access:
         scopes: Collection[str],
         tenant: str | None,
         expires_seconds: float | None,
+        limit: RequestLimit | None = None,
     ) -> IssuedKey:
         """Create an API key. Raises `AccessInvalid`."""
         if not (0 < len(name) <= NAME_LENGTH and name.isprintable()):
@@ -53,14 +58,17 @@ class Access:
         if expires_seconds is not None and not 0 < expires_seconds <= 100 * YEAR_SECONDS:
             raise AccessInvalid("a key expires after a positive number of seconds")
         key_id, text = new_key()
-        key = await self._keys.create(
-            key_id,
-            digest=digest_of(text),
+        stored = StoredKey(
+            id=key_id,
             name=name,
-            scopes=wanted,
+            digest=digest_of(text),
+            scopes=frozenset(wanted),
             tenant=tenant,
-            seconds=expires_seconds,
+            is_revoked=False,
+            limit=check_limit(limit),
+            seconds_left=expires_seconds,
         )
+        key = await self._keys.create(stored)
         if key is None:
             raise AccessInvalid(
                 f"there is no tenant {tenant!r}: create it with `leaseq tenants create`"
@@ -96,6 +104,15 @@ class Access:
         emit("key.revoked", key_id=key.id, name=key.name)
         return key
 
+    async def limit_key(self, key_id: str, limit: RequestLimit | None) -> ApiKey:
+        """Set or remove the limit on the requests of a key. API processes apply it within 5 s.
+        Raises `ApiKeyNotFound`, `AccessInvalid`."""
+        key = await self._keys.limit(key_id, check_limit(limit))
+        if key is None:
+            raise ApiKeyNotFound(f"there is no key {key_id}")
+        emit("key.limited", key_id=key.id, name=key.name, rate=key.rate, burst=key.burst)
+        return key
+
     async def list_keys(self, *, ended: bool) -> list[ApiKey]:
         """Keys, newest first; with `ended`, those that are revoked or have expired, too."""
         return await self._keys.list_keys(ended=ended, limit=LISTED)
@@ -128,6 +145,34 @@ class Access:
         return await self._tenants.list_tenants()
 
 
+def to_limit(rate: float | None, burst: int | None) -> RequestLimit | None:
+    """The limit of so many requests in a second. Without a burst, those of one second may come
+    together. Raises `AccessInvalid`."""
+    if rate is None:
+        if burst is not None:
+            raise AccessInvalid("a burst needs a rate")
+        return None
+    return check_limit(RequestLimit(rate, max(1, ceil(rate)) if burst is None else burst))
+
+
+def check_limit(limit: RequestLimit | None) -> RequestLimit | None:
+    """The same limit. Raises `AccessInvalid`.
+
+    A bucket that is too small for its rate would be full between two looks, and lose tokens.
+    """
+    if limit is None:
+        return None
+    if not LEAST_RATE <= limit.rate <= MOST_RATE:
+        raise AccessInvalid(
+            f"a rate is between {LEAST_RATE} and {MOST_RATE:,.0f} requests a second"
+        )
+    if not max(1, limit.rate / 10) <= limit.burst <= MOST_BURST:
+        raise AccessInvalid(
+            f"a burst is a tenth of the rate at least, and between 1 and {MOST_BURST:,}"
+        )
+    return limit
+
+
 def check_scopes(scopes: Collection[str], *, tenant: str | None) -> list[ScopeName]:
     """The scopes in their order. Raises `AccessInvalid`."""
     unknown = sorted(set(scopes) - set(SCOPES))
@@ -142,4 +187,13 @@ def check_scopes(scopes: Collection[str], *, tenant: str | None) -> list[ScopeNa
     return [scope for scope in SCOPES if scope in scopes]
 
 
-__all__ = ["LONGEST_OVERLAP_SECONDS", "NAME_LENGTH", "Access", "check_scopes"]
+__all__ = [
+    "LEAST_RATE",
+    "LONGEST_OVERLAP_SECONDS",
+    "MOST_BURST",
+    "MOST_RATE",
+    "NAME_LENGTH",
+    "Access",
+    "check_scopes",
+    "to_limit",
+]

@@ -34,6 +34,7 @@ from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.operator import Operator
 from leaseq.operations.push import Pusher
+from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
@@ -79,6 +80,7 @@ class Engine:
             ownership=stores.ownership,
         )
         self.access = Access(stores.api_keys, stores.tenants)
+        self.quotas = Quotas(stores.quotas)
         self._submitter = Submitter(
             stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )

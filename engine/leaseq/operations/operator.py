@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from leaseq.api_keys import ApiKey, IssuedKey
+from leaseq.api_keys import ApiKey, IssuedKey, RequestLimit
 from leaseq.codec import new_task_id
 from leaseq.errors import LeaseqError, ServerUnreachable
 from leaseq.failpoints import reach
@@ -97,11 +97,12 @@ class Operator:
         scopes: Collection[str],
         tenant: str | None,
         expires_seconds: float | None,
+        limit: RequestLimit | None = None,
     ) -> IssuedKey:
         """Create an API key, as `Access.create_key` does. Its id becomes the target."""
         async with self.recorded("create_key", name[:NAME_LENGTH]) as operation:
             issued = await self._access.create_key(
-                name, scopes=scopes, tenant=tenant, expires_seconds=expires_seconds
+                name, scopes=scopes, tenant=tenant, expires_seconds=expires_seconds, limit=limit
             )
             key = issued.key
             operation.target = key.id
@@ -119,6 +120,13 @@ class Operator:
         """Revoke an API key, as `Access.revoke_key` does."""
         async with self.recorded("revoke_key", key_id):
             return await self._access.revoke_key(key_id)
+
+    async def limit_key(self, key_id: str, limit: RequestLimit | None) -> ApiKey:
+        """Limit the requests of an API key, as `Access.limit_key` does."""
+        async with self.recorded("limit_key", key_id) as operation:
+            key = await self._access.limit_key(key_id, limit)
+            operation.detail = {"rate": key.rate, "burst": key.burst}
+            return key
 
     async def create_tenant(self, name: str) -> bool:
         """Make a tenant known, as `Access.create_tenant` does."""

@@ -19,6 +19,7 @@ from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
+from leaseq.ledger.quotas import QuotaLedger
 from leaseq.ledger.session import Session
 from leaseq.ledger.task_lists import TaskLists
 from leaseq.ledger.task_types import TypeLedger
@@ -43,6 +44,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     operation_log: OperationLog
     api_keys: ApiKeyLedger
     tenants: TenantLedger
+    quotas: QuotaLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -68,6 +70,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         operation_log=OperationLog(session),
         api_keys=ApiKeyLedger(session),
         tenants=TenantLedger(session),
+        quotas=QuotaLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

@@ -1,17 +1,21 @@
-"""The commands that create, list, rotate and revoke API keys."""
+"""The commands that create, list, rotate, limit and revoke API keys."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 
-from leaseq.api_keys import KEY_ID, SCOPES, ApiKey, IssuedKey, key_id_of
+from leaseq.api_keys import KEY_ID, SCOPES, ApiKey, IssuedKey, RequestLimit, key_id_of
 from leaseq.cli import parameters
 from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import note, say
+from leaseq.operations.access import to_limit
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -35,6 +39,38 @@ def to_key_id(given: str) -> str:
     return found
 
 
+def to_rate(given: str) -> float | None:
+    """A number of requests in a second, or none."""
+    try:
+        return None if given == "none" else float(given)
+    except ValueError:
+        raise click.BadParameter(f"{given[:20]!r} is not a number, and not none") from None
+
+
+def with_limit(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a limit on requests, which a command takes as `limit`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--rate",
+            type=to_rate,
+            required=required,
+            help="Requests that the key may send each second; none: no limit.",
+        )
+        @click.option(
+            "--burst",
+            type=int,
+            help="Requests that it may send at one time, after a pause.  [default: those of a second]",
+        )
+        @wraps(command)
+        def limited(*args: Any, rate: float | None, burst: int | None, **rest: Any) -> None:
+            command(*args, limit=to_limit(rate, burst), **rest)
+
+        return limited
+
+    return decorate
+
+
 key_id = click.argument("key_id", type=to_key_id, metavar="ID")
 
 
@@ -54,7 +90,7 @@ def keys(ctx: click.Context, ended: bool, as_json: bool) -> None:
         print_json(found)
     elif found:
         print_table(
-            ("id", "name", "scopes", "tenant", "expires", "last used", "state"),
+            ("id", "name", "scopes", "tenant", "rate", "expires", "last used", "state"),
             [_row(key) for key in found],
         )
 
@@ -66,15 +102,25 @@ def keys(ctx: click.Context, ended: bool, as_json: bool) -> None:
 @click.option(
     "--expires", type=to_seconds, help="End of the key, such as 90d, 12h or 30m from now."
 )
+@with_limit(required=False)
 @parameters.as_json
 def create(
-    name: str, scopes: str, tenant: str | None, expires: float | None, as_json: bool
+    name: str,
+    scopes: str,
+    tenant: str | None,
+    expires: float | None,
+    limit: RequestLimit | None,
+    as_json: bool,
 ) -> None:
     """Create an API key NAME, and print its text once."""
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     issued = with_engine(
         lambda engine: engine.as_operator(command_line(None)).create_key(
-            name, scopes=wanted, tenant=tenant, expires_seconds=expires
+            name,
+            scopes=wanted,
+            tenant=tenant,
+            expires_seconds=expires,
+            limit=limit,
         )
     )
     _show_issued(issued, as_json=as_json)
@@ -98,6 +144,23 @@ def rotate(key_id: str, overlap: float, as_json: bool) -> None:
         )
     )
     _show_issued(issued, as_json=as_json)
+
+
+@keys.command()
+@key_id
+@with_limit(required=True)
+@parameters.as_json
+def limit(key_id: str, limit: RequestLimit | None, as_json: bool) -> None:
+    """Limit the requests of key ID. Each API process applies it within 5 seconds."""
+    key = with_engine(
+        lambda engine: engine.as_operator(command_line(None)).limit_key(key_id, limit)
+    )
+    if as_json:
+        print_json(key)
+    elif key.rate is None:
+        say(f"key {key.id} ({key.name}) has no limit")
+    else:
+        say(f"key {key.id} ({key.name}) may send {key.rate:g} requests a second")
 
 
 @keys.command()
@@ -130,6 +193,7 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         key.name,
         ",".join(key.scopes),
         key.tenant or "-",
+        "-" if key.rate is None else f"{key.rate:g}/s",
         moment(key.expires_at),
         moment(key.last_used_at),
         state,

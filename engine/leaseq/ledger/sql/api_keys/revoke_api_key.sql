@@ -2,4 +2,4 @@
 update leaseq.api_keys
 set revoked_at = coalesce(revoked_at, clock_timestamp())
 where id = %(id)s
-returning id, name, scopes, tenant, created_at, expires_at, revoked_at, replaced_by, last_used_at
+returning id, name, scopes, tenant, created_at, expires_at, revoked_at, replaced_by, last_used_at, rate, burst

@@ -1,0 +1,1 @@
+"""Limits on what a key may send and a tenant may have."""
