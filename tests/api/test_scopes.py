@@ -6,6 +6,7 @@ Both matrices are made from the document, so a new route is in them without an e
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,9 @@ from msgspec import Struct
 from leaseq.api_keys import SCOPES
 from leaseq.codec import new_task_id
 from leaseq.ledger.session import Connection
+from leaseq.model import Tenant
+from leaseq_api.refused import Refused
+from leaseq_api.security.known_tenants import KnownTenants
 from support.api import Api, problem
 from support.keys import BOUND_SCOPES, headers_of
 from support.source_tree import ROOT
@@ -258,6 +262,33 @@ async def test_an_unbound_key_acts_for_every_tenant_or_binds_itself_to_one(guard
     assert made.json()["tenant"] == "default"
     made = await guarded.client.post("/api/tasks", json=body, headers=bound)
     assert made.json()["tenant"] == "acme"
+
+
+async def test_a_tenant_is_known_as_soon_as_it_is_created(guarded: Api) -> None:
+    """Also to a client that has just been told that there is none."""
+    headers = await headers_of(guarded, SCOPES) | {"Leaseq-Tenant": "late"}
+    problem(await guarded.client.get("/api/tasks", headers=headers), "tenant_unknown")
+    await guarded.service.engine.access.create_tenant("late")
+    assert (await guarded.client.get("/api/tasks", headers=headers)).status_code == 200
+
+
+async def test_unknown_tenants_cost_few_reads(
+    guarded: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = guarded.service.engine.access
+    tenants, reads = KnownTenants(access), 0
+    list_tenants = access.list_tenants
+
+    async def counted() -> list[Tenant]:
+        nonlocal reads
+        reads += 1
+        return await list_tenants()
+
+    monkeypatch.setattr(access, "list_tenants", counted)
+    asked = [tenants.require(f"nowhere-{number}") for number in range(500)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, Refused) for answer in answers)
+    assert reads <= 2
 
 
 async def test_a_bound_key_cannot_name_another_tenant(guarded: Api) -> None:

@@ -7,7 +7,8 @@ import asyncio
 from leaseq.operations.access import Access
 from leaseq_api.refused import Refused
 
-# Names that are not known cost one read of the list at most this often.
+# Names that are not known cost one read of the list at most this often. A request waits for the next
+# one, because its tenant may have been created since the last.
 READ_EVERY_SECONDS = 1.0
 
 
@@ -24,11 +25,15 @@ class KnownTenants:
         """Raise `Refused` if there is no such tenant."""
         if name in self._names:
             return
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         async with self._reading:
-            now = asyncio.get_running_loop().time()
-            if name not in self._names and now - self._read_at >= READ_EVERY_SECONDS:
+            # All that have asked before a read began share it.
+            if name not in self._names and self._read_at < asked_at:
+                await asyncio.sleep(self._read_at + READ_EVERY_SECONDS - loop.time())
+                began = loop.time()
                 self._names = frozenset(each.name for each in await self._access.list_tenants())
-                self._read_at = now
+                self._read_at = began
         if name not in self._names:
             raise Refused("tenant_unknown", "there is no tenant of the name in Leaseq-Tenant")
 
