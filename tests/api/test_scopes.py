@@ -265,7 +265,7 @@ async def test_an_unbound_key_acts_for_every_tenant_or_binds_itself_to_one(guard
 
 
 async def test_a_tenant_is_known_as_soon_as_it_is_created(guarded: Api) -> None:
-    """Also to a client that has just been told that there is none."""
+    """Also to a client whose last request was refused because there was no such tenant."""
     headers = await headers_of(guarded, SCOPES) | {"Leaseq-Tenant": "late"}
     problem(await guarded.client.get("/api/tasks", headers=headers), "tenant_unknown")
     await guarded.service.engine.access.create_tenant("late")

@@ -8,7 +8,7 @@ from leaseq.operations.access import Access
 from leaseq_api.refused import Refused
 
 # Names that are not known cost one read of the list at most this often. A request waits for the next
-# one, because its tenant may have been created since the last.
+# one, because its tenant may have been created since the last one.
 READ_EVERY_SECONDS = 1.0
 
 
