@@ -15,28 +15,34 @@ import msgspec
 import msgspec.structs
 from msgspec import Raw, Struct
 
-from leaseq.model import Outcome, State, TaskError, WorkerRecord
+from leaseq.model import Outcome, State, TaskError
 from leaseq_api.access_examples import ACCESS_EXAMPLES, KEY_ID
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
+from leaseq_api.operate_schemas import (
+    DepthsView,
+    PauseBody,
+    PausedView,
+    QueueList,
+    QueueView,
+    TypeList,
+    TypeView,
+    WorkerList,
+    WorkerView,
+)
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, Problem, page_of
 from leaseq_api.schemas import (
     AttemptList,
     AttemptView,
-    DepthsView,
     Live,
     OperationPage,
     OperationView,
-    PausedView,
-    QueueList,
-    QueueView,
     Ready,
     RememberedTask,
     SubmitBody,
     TaskPage,
     TaskSummaryView,
     TaskView,
-    WorkerList,
 )
 
 Tree = dict[str, Any]
@@ -193,13 +199,48 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                             suspect=0,
                             parked=0,
                             backlog_since=None,
+                            oldest_at=_TASK["created_at"],
                         ),
                     )
                 ],
             ),
         )
     },
-    "PausedView": {"paused": ("After a pause", _example(PausedView, name="billing", paused=True))},
+    "PauseBody": {"reason": ("With a reason", PauseBody(reason="the bank does not answer"))},
+    "PausedView": {
+        "paused": (
+            "After a pause",
+            _example(
+                PausedView,
+                name="billing",
+                paused=True,
+                paused_by="on-call",
+                paused_reason="the bank does not answer",
+                paused_at=_FINISHED_AT,
+            ),
+        )
+    },
+    "TypeList": {
+        "types": (
+            "One type",
+            _example(
+                TypeList,
+                types=[
+                    _example(
+                        TypeView,
+                        type="charge",
+                        queue="billing",
+                        payload_schema=Raw(
+                            b'{"type":"object","properties":{"cents":{"type":"integer"}},"required":["cents"]}'
+                        ),
+                        max_attempts=5,
+                        timeout_seconds=30.0,
+                        updated_at=_TASK["created_at"],
+                    )
+                ],
+            ),
+        )
+    },
     "OperationPage": {
         "refused": (
             "A change that was refused",
@@ -229,7 +270,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                 WorkerList,
                 workers=[
                     _example(
-                        WorkerRecord,
+                        WorkerView,
                         worker_id=WORKER_ID,
                         host="billing-7f9c",
                         pid=31,
@@ -239,6 +280,9 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                         last_seen=_FINISHED_AT,
                         closed_at=None,
                         close_reason=None,
+                        lease_left_seconds=4.2,
+                        held_count=1,
+                        held_task_ids=[TASK_ID],
                     )
                 ],
             ),

@@ -10,6 +10,7 @@ operation, and every limit on a value is a keyword of its schema.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -21,7 +22,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from leaseq.api_keys import IssuedKey
-from leaseq_api import access_schemas, schemas
+from leaseq_api import access_schemas, operate_schemas, schemas
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.examples import add_examples
 from leaseq_api.follow.document import complete_stream
@@ -39,10 +40,10 @@ _DESCRIPTION = (
     "Errors are `application/problem+json`; look at `code`. Later versions may add codes, members and optional fields."
 )
 _REF = "#/components/schemas/{name}"
-# Every struct of the schemas but those that are another one's variant, or no JSON on the wire.
+# Every struct of the schemas but variants of others, and those that are no JSON on the wire.
 _WIRE: list[Any] = [
     kind
-    for module in (schemas, access_schemas)
+    for module in (schemas, access_schemas, operate_schemas)
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)
     and issubclass(kind, Struct)
@@ -60,8 +61,6 @@ IN_FRONT = (
         "method_not_allowed",
         "head_timeout",
         "body_timeout",
-    ),
-    *(
         "body_too_large",
         "target_too_long",
         "head_too_large",
@@ -99,7 +98,7 @@ _KEYS: Tree = {
 
 def any_codes(*codes: str) -> tuple[str, ...]:
     """The codes of an operation, with those that any address may answer with."""
-    return (*codes, *IN_FRONT)
+    return codes + IN_FRONT
 
 
 def api_codes(*codes: str) -> tuple[str, ...]:
@@ -169,7 +168,7 @@ def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
                 scope = handler.opt.get("scope")
                 for method in handler.http_methods - {"HEAD", "OPTIONS"}:
                     _complete(item[method.lower()], codes, key_required=key_required)
-                    _add_body(item[method.lower()], handler.opt.get("body"))
+                    _add_body(item[method.lower()], handler.opt)
                     item[method.lower()]["security"] = _security(scope)
         if "get" in item:
             item["head"] = _head(item["get"])
@@ -229,15 +228,15 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
 
 
 def _security(scope: str | None) -> list[Tree]:
-    """The key that an operation needs, with the scope; none where the service runs open."""
+    """The key of an operation, with its scope; none where the service runs open."""
     return [] if scope is None else [{"key": [scope]}, {}]
 
 
-def _add_body(operation: Tree, body: type[Struct] | None) -> None:
+def _add_body(operation: Tree, opt: Mapping[str, Any]) -> None:
     """Add the body that a route reads itself."""
-    if body is not None:
-        content = {"application/json": {"schema": _ref(body.__name__)}}
-        operation["requestBody"] = {"required": True, "content": content}
+    if "body" in opt:
+        content = {"application/json": {"schema": _ref(opt["body"].__name__)}}
+        operation["requestBody"] = {"required": opt.get("body_required", True), "content": content}
 
 
 def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> None:

@@ -59,6 +59,15 @@ Ended = Annotated[bool, QueryParameter(description="Include revoked and expired 
 Closed = Annotated[bool, QueryParameter(description="Include closed workers")]
 
 
+TypeCursor = Annotated[
+    str,
+    QueryParameter(
+        description="`next_cursor` of the previous page",
+        schema_extra={"max_length": 128, "pattern": "^[A-Za-z0-9_.-]*$"},
+    ),
+]
+
+
 def check_task_id(text: str) -> str:
     """The canonical form of a task id. Raises `TaskNotFound`."""
     task_id = text.lower()
@@ -80,6 +89,13 @@ def check_queue_name(text: str) -> str:
         raise Refused(
             "not_found", "this is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -"
         )
+    return text
+
+
+def check_type_cursor(text: str) -> str:
+    """The name of a type after which to continue. Empty: from the beginning."""
+    if text and not NAME.fullmatch(text):
+        raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
     return text
 
 
@@ -156,12 +172,14 @@ __all__ = [
     "Limit",
     "QueueName",
     "TaskId",
+    "TypeCursor",
     "WaitSeconds",
     "check_key_id",
     "check_limit",
     "check_query",
     "check_queue_name",
     "check_task_id",
+    "check_type_cursor",
     "check_wait",
     "read_filter",
 ]

@@ -182,6 +182,11 @@ KINDS: dict[str, Kind] = {
         "Use a key with the scope that `detail` names. An operator creates one with `leaseq keys create`.",
         challenge=f'{_BEARER}, error="insufficient_scope"',
     ),
+    "reason_invalid": Kind(
+        422,
+        "The reason is not valid",
+        "Send a reason of 1 to 500 printable characters in one line, or none.",
+    ),
     "access_invalid": Kind(
         422,
         "The API key or the tenant is not valid",

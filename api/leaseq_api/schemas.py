@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from leaseq.ledger.operation_log import ActionName
-from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State, WorkerRecord
+from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
 
@@ -196,48 +196,6 @@ class AttemptList(Struct, frozen=True, kw_only=True):
     attempts: list[AttemptView]
 
 
-class DepthsView(Struct, frozen=True, kw_only=True):
-    """The number of deliveries in each lane of a queue, in total, and of parked values. If
-    `backlog_since` is not null, a lane is full and more tasks wait in the ledger; the first of them
-    was submitted then."""
-
-    waiting: Count
-    high: Count
-    normal: Count
-    low: Count
-    suspect: Count
-    parked: Count
-    backlog_since: Moment | None
-
-
-class QueueView(Struct, frozen=True, kw_only=True):
-    """One queue. `depths` is null while Redis is away, and for a request that is bound to a
-    tenant, because the depths are those of all tenants."""
-
-    name: Name
-    paused: bool
-    depths: DepthsView | None
-
-
-class QueueList(Struct, frozen=True, kw_only=True):
-    """Every known queue."""
-
-    queues: list[QueueView]
-
-
-class PausedView(Struct, frozen=True, kw_only=True):
-    """A queue, after it was paused or resumed."""
-
-    name: Name
-    paused: bool
-
-
-class WorkerList(Struct, frozen=True, kw_only=True):
-    """Workers, newest first."""
-
-    workers: list[WorkerRecord]
-
-
 class OperationQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The query of `GET /api/operations`. A filter that is not given does not filter."""
 
@@ -303,7 +261,6 @@ class Ready(Struct, frozen=True, kw_only=True):
 __all__ = [
     "AttemptList",
     "AttemptView",
-    "DepthsView",
     "FreshTaskView",
     "Json",
     "ListQuery",
@@ -311,15 +268,11 @@ __all__ = [
     "OperationPage",
     "OperationQuery",
     "OperationView",
-    "PausedView",
     "PriorityName",
-    "QueueList",
-    "QueueView",
     "Ready",
     "RememberedTask",
     "SubmitBody",
     "TaskPage",
     "TaskSummaryView",
     "TaskView",
-    "WorkerList",
 ]

@@ -5,16 +5,34 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from msgspec import UNSET, Struct
+from msgspec.structs import asdict
 
 from leaseq.dispatch.queue_lists import Depths
+from leaseq.dispatch.worker_holdings import Holding
 from leaseq.ledger.followed import FollowedTask, WrittenTask
 from leaseq.ledger.operation_log import OperationListing
 from leaseq.ledger.task_lists import Listing
-from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
+from leaseq.ledger.task_types import RegisteredType
+from leaseq.model import (
+    AttemptRecord,
+    Priority,
+    QueueRecord,
+    Submission,
+    Submitted,
+    Task,
+    TaskSummary,
+    WorkerRecord,
+)
 from leaseq_api.follow.event_views import FollowedTaskView, ListedTaskView
+from leaseq_api.operate_schemas import (
+    DepthsView,
+    PausedView,
+    QueueView,
+    TypeView,
+    WorkerView,
+)
 from leaseq_api.schemas import (
     AttemptView,
-    DepthsView,
     FreshTaskView,
     Json,
     OperationPage,
@@ -105,6 +123,40 @@ def operation_page(listing: OperationListing) -> OperationPage:
     return OperationPage(operations=views, next_cursor=listing.cursor)
 
 
+def queue_view(record: QueueRecord, depths: Depths | None, *, whole: bool = True) -> QueueView:
+    """A queue. Not `whole`: without numbers and names that are not those of one tenant."""
+    return QueueView(
+        name=record.name,
+        paused=record.paused,
+        paused_by=record.paused_by if whole else None,
+        paused_reason=record.paused_reason,
+        paused_at=record.paused_at,
+        depths=None if depths is None else depths_view(depths),
+    )
+
+
+def paused_view(record: QueueRecord) -> PausedView:
+    """A queue that was paused or resumed."""
+    return _view(PausedView, record)
+
+
+def worker_view(worker: WorkerRecord, holding: Holding | None, *, whole: bool = True) -> WorkerView:
+    """A worker. Not `whole`: without the tasks of other tenants."""
+    shown = holding if whole else None
+    left_ms = None if holding is None else holding.left_ms
+    return WorkerView(
+        **asdict(worker),
+        lease_left_seconds=None if left_ms is None else left_ms / 1000,
+        held_count=None if shown is None else shown.count,
+        held_task_ids=None if shown is None else shown.task_ids,
+    )
+
+
+def type_view(registered: RegisteredType) -> TypeView:
+    """A task type as workers have registered it."""
+    return _view(TypeView, registered)
+
+
 def depths_view(depths: Depths) -> DepthsView:
     """The lengths of the lists of a queue, and whether more tasks wait in the ledger."""
     return _view(DepthsView, depths)
@@ -131,8 +183,12 @@ __all__ = [
     "fresh_view",
     "listed_view",
     "operation_page",
+    "paused_view",
+    "queue_view",
     "remembered",
     "summary_view",
     "task_page",
     "task_view",
+    "type_view",
+    "worker_view",
 ]

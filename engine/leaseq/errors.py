@@ -20,6 +20,7 @@ The tree::
     +-- TaskNotFound             task_not_found
     +-- TaskConflict             task_conflict
     +-- QueueUnknown             queue_unknown
+    +-- ReasonInvalid            reason_invalid
     +-- AccessInvalid            access_invalid
     +-- ApiKeyNotFound           api_key_not_found
     +-- TaskFailed               task_failed
@@ -163,6 +164,12 @@ class QueueUnknown(LeaseqError):
     """There is no such queue."""
 
     code = "queue_unknown"
+
+
+class ReasonInvalid(LeaseqError):
+    """The reason of an operation is not valid."""
+
+    code = "reason_invalid"
 
 
 class AccessInvalid(LeaseqError):

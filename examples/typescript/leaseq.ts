@@ -12,6 +12,8 @@ export interface ApiKey {
   revoked_at: string | null;
   replaced_by: string | null;
   last_used_at: string | null;
+  rate: number | null;
+  burst: number | null;
 }
 
 export interface ApiKeyList {
@@ -76,6 +78,7 @@ export interface DepthsView {
   suspect: number;
   parked: number;
   backlog_since: string | null;
+  oldest_at: string | null;
 }
 
 export interface FollowedTaskView {
@@ -107,6 +110,13 @@ export interface KeyBody {
   scopes: ("admin" | "metrics" | "operate" | "payloads" | "read" | "submit")[];
   tenant: string | null;
   expires_seconds?: number | null;
+  rate?: number | null;
+  burst?: number | null;
+}
+
+export interface KeyLimitBody {
+  rate: number | null;
+  burst?: number | null;
 }
 
 export interface ListedTaskView {
@@ -153,9 +163,16 @@ export interface OperationView {
 
 export type Outcome = "cancelled" | "errored" | "lost" | "released" | "succeeded" | "timed_out";
 
+export interface PauseBody {
+  reason?: string | null;
+}
+
 export interface PausedView {
   name: string;
   paused: boolean;
+  paused_by: string | null;
+  paused_reason: string | null;
+  paused_at: string | null;
 }
 
 export interface Problem {
@@ -183,6 +200,9 @@ export interface QueueList {
 export interface QueueView {
   name: string;
   paused: boolean;
+  paused_by: string | null;
+  paused_reason: string | null;
+  paused_at: string | null;
   depths: DepthsView | null;
 }
 
@@ -300,11 +320,25 @@ export interface TenantView {
   created: boolean;
 }
 
-export interface WorkerList {
-  workers: WorkerRecord[];
+export interface TypeList {
+  types: TypeView[];
+  next_cursor: string | null;
 }
 
-export interface WorkerRecord {
+export interface TypeView {
+  type: string;
+  queue: string;
+  payload_schema: Json;
+  max_attempts: number | null;
+  timeout_seconds: number | null;
+  updated_at: string;
+}
+
+export interface WorkerList {
+  workers: WorkerView[];
+}
+
+export interface WorkerView {
   worker_id: string;
   host: string;
   pid: number;
@@ -314,6 +348,9 @@ export interface WorkerRecord {
   last_seen: string;
   closed_at: string | null;
   close_reason: string | null;
+  lease_left_seconds: number | null;
+  held_count: number | null;
+  held_task_ids: string[] | null;
 }
 
 export interface Operations {
@@ -398,7 +435,7 @@ export interface Operations {
     method: "POST";
     path: "/api/queues/{queue}/pause";
     query: {};
-    body: undefined;
+    body: PauseBody;
     answer: PausedView;
   };
   resume: {
@@ -414,6 +451,13 @@ export interface Operations {
     query: { closed?: boolean; limit?: number; };
     body: undefined;
     answer: WorkerList;
+  };
+  list_types: {
+    method: "GET";
+    path: "/api/types";
+    query: { limit?: number; cursor?: string; };
+    body: undefined;
+    answer: TypeList;
   };
   follow_tasks: {
     method: "GET";
@@ -450,6 +494,13 @@ export interface Operations {
     body: undefined;
     answer: ApiKey;
   };
+  limit_key: {
+    method: "PATCH";
+    path: "/api/keys/{key_id}";
+    query: {};
+    body: KeyLimitBody;
+    answer: ApiKey;
+  };
   list_tenants: {
     method: "GET";
     path: "/api/tenants";
@@ -467,7 +518,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

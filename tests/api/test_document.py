@@ -119,6 +119,10 @@ ADDRESSES: dict[str, list[tuple[str, Any]]] = {
         ),
         *(("cursor", cursor) for cursor in (new_task_id(), "first")),
     ],
+    "/api/types": [
+        *(("limit", limit) for limit in (0, 1, 200, 201)),
+        *(("cursor", cursor) for cursor in ("", "a", "a" * 128, "a" * 129, "a b")),
+    ],
     "/api/workers": [
         *(("limit", limit) for limit in (0, 1, 200, 201)),
         ("closed", True),

@@ -146,6 +146,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
         "/api/tasks/{task_id}/idempotency-key",
         "/api/tasks/{task_id}/redrive",
         "/api/tenants",
+        "/api/types",
         "/api/workers",
         "/health/live",
         "/health/ready",

@@ -41,6 +41,7 @@ SCOPES_OF = {
     "list_queues": "read",
     "list_tasks": "read",
     "list_tenants": "admin",
+    "list_types": "read",
     "list_workers": "read",
     "live": None,
     "pause": "operate",

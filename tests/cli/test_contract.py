@@ -31,6 +31,7 @@ EXPECTED = {
     "PayloadInvalid": 2,
     "PayloadNotEncoded": 2,
     "PayloadTooLarge": 2,
+    "ReasonInvalid": 2,
     "ResultTimeout": 124,
     "SchemaMismatch": 5,
     "ServerUnfit": 5,

@@ -8,14 +8,16 @@ import msgspec
 import pytest
 
 from leaseq.model import State
-from leaseq_api.schemas import (
-    OperationPage,
+from leaseq_api.operate_schemas import (
     PausedView,
     QueueList,
+    WorkerList,
+)
+from leaseq_api.schemas import (
+    OperationPage,
     RememberedTask,
     TaskPage,
     TaskView,
-    WorkerList,
 )
 from support.api import open_api
 from support.cli import Command, Stage
@@ -160,6 +162,7 @@ def test_changes_are_printed_in_the_shape_of_reads(
             leaseq("queues", verb, "q", "--json").stdout,
             http.ask("POST", f"/api/queues/q/{verb}"),
             PausedView,
+            equal=verb == "resume",  # a pause says who and when
         )
 
 

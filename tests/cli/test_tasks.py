@@ -273,7 +273,8 @@ def test_cancel_and_redrive(leaseq: Command, stage: Stage) -> None:
 
 def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> None:
     stage.submit(priority="low")
-    assert leaseq("queues", "pause", "default").stdout == "queue default is paused\n"
+    pause = ("queues", "pause", "default", "--reason", "the bank is away")
+    assert leaseq(*pause).stdout == "queue default is paused\n"
     lines = leaseq("queues").stdout.splitlines()
     assert lines[0].split() == [
         "QUEUE",
@@ -284,9 +285,13 @@ def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> 
         "SUSPECT",
         "PARKED",
         "MORE",
-        "SINCE",
+        *("SINCE", "OLDEST", "PAUSED", "BY"),
     ]
-    assert lines[1].split() == ["default", "paused", "0", "1", "1", "0", "0", "-"]
+    row = lines[1].split()
+    assert row[:8] == ["default", "paused", "0", "1", "1", "0", "0", "-"]
+    assert row[8].startswith("20")
+    assert "command line" in lines[1]
+    assert lines[1].endswith(": the bank is away")
     (queue,) = msgspec.json.decode(leaseq("queues", "--json").stdout)["queues"]
     assert (queue["name"], queue["paused"], queue["depths"]["low"]) == ("default", True, 1)
     assert leaseq("queues", "resume", "default").stdout == "queue default is open\n"
@@ -311,12 +316,7 @@ def test_queues_are_listed_while_redis_is_away(leaseq: Command, stage: Stage) ->
     assert result.stdout.splitlines()[1].split() == [
         "default",
         "open",
-        "-",
-        "-",
-        "-",
-        "-",
-        "-",
-        "-",
+        *["-"] * 8,
     ]
     assert "Redis does not answer" in result.stderr
 

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
+from leaseq.codec import made_at
 from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import MAX_PULLED, Dispatcher
 from leaseq.dispatch.parts import DispatchParts
@@ -423,7 +424,10 @@ async def test_survey_counts_and_finds(
     await valkey.rpush(KEYS.processing(QUEUE, "unregistered"), "x")
     (taken,) = (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids
 
-    assert await reads.lists.depths(QUEUE) == Depths(high=0, normal=3, low=3, suspect=4, parked=0)
+    oldest = made_at(min(pushed[lane][0] for lane in (Lane.NORMAL, Lane.LOW, Lane.SUSPECT)))
+    assert await reads.lists.depths(QUEUE) == Depths(
+        high=0, normal=3, low=3, suspect=4, parked=0, oldest_at=oldest
+    )
     among = {task_id for task_ids in pushed.values() for task_id in task_ids}
     assert await reads.lists.waiting(QUEUE, among=among) == among - {taken}
     assert await reads.lists.processing_owners(QUEUE) == {WORKER, "unregistered"}

@@ -53,11 +53,14 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "PausedView": model.PausedQueue,
     "OperationView": model.Operation,
     "OperationPage": model.OperationPage,
-    "WorkerRecord": model.Worker,
+    "WorkerView": model.Worker,
+    "TypeView": model.TaskType,
+    "TypeList": model.TypeList,
     "WorkerList": model.WorkerList,
 }
 # Schemas that become no struct of their own, and why.
 NO_STRUCT = {
+    "PauseBody": "one argument of `pause`",
     "SubmitBody": "a submission, whose options are compared below",
     "RememberedTask": "an answer to a submission, which is a `Submitted`",
     "Problem": "becomes an exception",

@@ -62,6 +62,7 @@ from leaseq_http.model import (
     TaskEvent,
     TaskState,
     TaskSummary,
+    TaskType,
     Worker,
 )
 from leaseq_http.submission import Submission, SubmitOptions
@@ -111,6 +112,7 @@ __all__ = [
     "TaskNotFound",
     "TaskState",
     "TaskSummary",
+    "TaskType",
     "TooManyRequests",
     "Unauthorized",
     "UnknownType",

@@ -33,6 +33,7 @@ from leaseq_http.model import (
     Task,
     TaskEvent,
     TaskSummary,
+    TaskType,
     Worker,
 )
 from leaseq_http.retrying import pause_before_next, unreachable
@@ -245,10 +246,10 @@ class AsyncClient:
         """Read the queues, with the deliveries that wait in each."""
         return (await self._send(calls.list_queues())).queues
 
-    async def pause(self, queue: str) -> PausedQueue:
-        """Pause a queue: no more of its tasks start. Raises `QueueUnknown` if it is not known and
-        very many queues are paused."""
-        return await self._send(calls.pause(queue))
+    async def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
+        """Pause a queue: no more of its tasks start. The reason is shown to others. Raises
+        `QueueUnknown` if the queue is not known and very many queues are paused."""
+        return await self._send(calls.pause(queue, reason=reason))
 
     async def resume(self, queue: str) -> PausedQueue:
         """Resume a queue."""
@@ -258,6 +259,17 @@ class AsyncClient:
         """Read the workers, newest first; with `closed`, closed workers, too. `limit` is at most
         200."""
         return (await self._send(calls.list_workers(closed=closed, limit=limit))).workers
+
+    async def list_types(self, *, page_size: int = 50) -> AsyncIterator[TaskType]:
+        """Read the registered task types by name, page by page while you iterate."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(calls.list_types(page_size=page_size, cursor=cursor))
+            for registered in page.types:
+                yield registered
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
 
     async def list_operations(
         self,

@@ -24,6 +24,7 @@ from leaseq_http.model import (
     Submitted,
     Task,
     TaskPage,
+    TypeList,
     WorkerList,
 )
 from leaseq_http.submission import Submission
@@ -67,6 +68,7 @@ ROUTES = {
     "list_queues": Route("GET", "/api/queues"),
     "pause": Route("POST", "/api/queues/{queue}/pause"),
     "resume": Route("POST", "/api/queues/{queue}/resume"),
+    "list_types": Route("GET", "/api/types", ("limit", "cursor")),
     "list_workers": Route("GET", "/api/workers", ("closed", "limit")),
 }
 
@@ -206,9 +208,12 @@ def list_queues() -> Call[QueueList]:
     return _call("list_queues", _as(QueueList))
 
 
-def pause(queue: str) -> Call[PausedQueue]:
+def pause(queue: str, *, reason: str | None = None) -> Call[PausedQueue]:
     """Pause a queue."""
-    return _call("pause", _as(PausedQueue), path={"queue": queue})
+    more: dict[str, Any] = {}
+    if reason is not None:
+        more = {"headers": JSON, "body": msgspec.json.encode({"reason": reason})}
+    return _call("pause", _as(PausedQueue), path={"queue": queue}, **more)
 
 
 def resume(queue: str) -> Call[PausedQueue]:
@@ -219,6 +224,11 @@ def resume(queue: str) -> Call[PausedQueue]:
 def list_workers(*, closed: bool = False, limit: int = 50) -> Call[WorkerList]:
     """Read the workers."""
     return _call("list_workers", _as(WorkerList), query={"closed": closed, "limit": limit})
+
+
+def list_types(*, page_size: int = 50, cursor: str | None = None) -> Call[TypeList]:
+    """Read one page of the registered task types."""
+    return _call("list_types", _as(TypeList), query={"limit": page_size, "cursor": cursor})
 
 
 def _call(

@@ -31,6 +31,7 @@ from leaseq_http.model import (
     Task,
     TaskEvent,
     TaskSummary,
+    TaskType,
     Worker,
 )
 from leaseq_http.retrying import pause_before_next, unreachable
@@ -240,10 +241,10 @@ class Client:
         """Read the queues, with the deliveries that wait in each."""
         return (self._send(calls.list_queues())).queues
 
-    def pause(self, queue: str) -> PausedQueue:
-        """Pause a queue: no more of its tasks start. Raises `QueueUnknown` if it is not known and
-        very many queues are paused."""
-        return self._send(calls.pause(queue))
+    def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
+        """Pause a queue: no more of its tasks start. The reason is shown to others. Raises
+        `QueueUnknown` if the queue is not known and very many queues are paused."""
+        return self._send(calls.pause(queue, reason=reason))
 
     def resume(self, queue: str) -> PausedQueue:
         """Resume a queue."""
@@ -253,6 +254,16 @@ class Client:
         """Read the workers, newest first; with `closed`, closed workers, too. `limit` is at most
         200."""
         return (self._send(calls.list_workers(closed=closed, limit=limit))).workers
+
+    def list_types(self, *, page_size: int = 50) -> Iterator[TaskType]:
+        """Read the registered task types by name, page by page while you iterate."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.list_types(page_size=page_size, cursor=cursor))
+            yield from page.types
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
 
     def list_operations(
         self,

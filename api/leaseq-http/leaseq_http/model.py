@@ -232,14 +232,17 @@ class Depths(Struct, frozen=True, kw_only=True):
     suspect: int
     parked: int
     backlog_since: datetime | None
+    oldest_at: datetime | None = None
 
 
 class Queue(Struct, frozen=True, kw_only=True):
-    """One queue. `depths` is None while Redis is away, and for a request that is bound to a
-    tenant."""
+    """One queue. `depths` is None while Redis is away, and with a key that is bound to a tenant."""
 
     name: str
     paused: bool
+    paused_by: str | None = None
+    paused_reason: str | None = None
+    paused_at: datetime | None = None
     depths: Depths | None
 
 
@@ -254,6 +257,9 @@ class PausedQueue(Struct, frozen=True, kw_only=True):
 
     name: str
     paused: bool
+    paused_by: str | None = None
+    paused_reason: str | None = None
+    paused_at: datetime | None = None
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -292,6 +298,28 @@ class Worker(Struct, frozen=True, kw_only=True):
     last_seen: datetime
     closed_at: datetime | None
     close_reason: str | None
+    # None while Redis is away, of a closed worker; the last two also with a key of a tenant.
+    lease_left_seconds: float | None = None
+    held_count: int | None = None
+    held_task_ids: list[str] | None = None
+
+
+class TaskType(Struct, frozen=True, kw_only=True):
+    """One task type, as workers have registered it."""
+
+    type: str
+    queue: str
+    payload_schema: Json  # a JSON Schema
+    max_attempts: int | None
+    timeout_seconds: float | None
+    updated_at: datetime
+
+
+class TypeList(Struct, frozen=True, kw_only=True):
+    """Task types by name. Only the last page has no `next_cursor`."""
+
+    types: list[TaskType]
+    next_cursor: str | None
 
 
 class WorkerList(Struct, frozen=True, kw_only=True):
@@ -338,6 +366,8 @@ __all__ = [
     "TaskPage",
     "TaskState",
     "TaskSummary",
+    "TaskType",
+    "TypeList",
     "Worker",
     "WorkerList",
 ]

@@ -13,6 +13,7 @@ from leaseq.dispatch.lane_backlogs import LaneBacklogs
 from leaseq.dispatch.leases import WorkerLeases
 from leaseq.dispatch.pause_flags import PauseFlags
 from leaseq.dispatch.queue_lists import QueueLists
+from leaseq.dispatch.worker_holdings import WorkerHoldings
 
 
 class DispatchParts(Struct, frozen=True, kw_only=True):
@@ -24,6 +25,7 @@ class DispatchParts(Struct, frozen=True, kw_only=True):
     lane_backlogs: LaneBacklogs
     pause_flags: PauseFlags
     dispatch_server: DispatchServer
+    holdings: WorkerHoldings
 
 
 def parts_over(
@@ -32,13 +34,16 @@ def parts_over(
     """All parts, over one client. With `repairs` false, for a process that only reads, the parts
     that read dispatch as a whole remove no key of another type."""
     lane_backlogs = LaneBacklogs(client, keys, repairs=repairs)
+    leases = WorkerLeases(client, keys)
+    lists = QueueLists(client, keys, lane_backlogs, repairs=repairs)
     return DispatchParts(
         dispatcher=Dispatcher(client, keys, window=window),
-        leases=WorkerLeases(client, keys),
-        lists=QueueLists(client, keys, lane_backlogs, repairs=repairs),
+        leases=leases,
+        lists=lists,
         lane_backlogs=lane_backlogs,
         pause_flags=PauseFlags(client, keys),
         dispatch_server=DispatchServer(client, keys, repairs=repairs),
+        holdings=WorkerHoldings(leases, lists),
     )
 
 

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from leaseq.codec import is_task_id, made_at
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.lane_backlogs import LaneBacklogs
@@ -47,7 +48,8 @@ QueueLane = tuple[str, Lane]
 class Depths(Struct, frozen=True):
     """The number of deliveries in each lane of a queue, and of parked values. `backlog_since` is
     set if a lane is full and more tasks wait in the ledger: their number is unknown, but this is
-    when the first of them was submitted.
+    when the first of them was submitted. `oldest_at` is when the oldest of the tasks was submitted
+    that are first in a lane.
     """
 
     high: int
@@ -56,6 +58,7 @@ class Depths(Struct, frozen=True):
     suspect: int
     parked: int
     backlog_since: datetime | None = None
+    oldest_at: datetime | None = None
 
     @property
     def waiting(self) -> int:
@@ -109,14 +112,27 @@ class QueueLists:
         backlogs = await self._backlogs.read_many(
             [queue for queue in queues if queue in with_backlogs]
         )
+        oldest = await self._oldest([name for names in lists for name in names[:-1]])
         found: dict[str, Depths] = {}
-        for queue in queues:
+        for queue, (*lanes, _) in zip(queues, lists, strict=True):
             high, normal, low, suspect, parked = (next(numbers) for _ in range(LISTS))
             since = min(
                 (backlog.since for backlog in backlogs.get(queue, {}).values()), default=None
             )
-            found[queue] = Depths(high, normal, low, suspect, parked, since)
+            first = min((oldest[lane] for lane in lanes if lane in oldest), default=None)
+            found[queue] = Depths(high, normal, low, suspect, parked, since, first)
         return found
+
+    async def _oldest(self, lanes: list[str]) -> dict[str, datetime]:
+        """When the task was submitted that is first in each of these lanes, by its id."""
+        with reachable():
+            heads = await self._scripts.run("heads", lanes, [])
+        ids = (as_bytes(head).decode(errors="replace") for head in heads)
+        return {
+            lane: made_at(task_id)
+            for lane, task_id in zip(lanes, ids, strict=True)
+            if is_task_id(task_id)
+        }
 
     async def length(self, queue: str, lane: Lane) -> int:
         """The number of deliveries in a lane."""
@@ -252,10 +268,25 @@ class QueueLists:
                     return set(among)
         return {value.decode() for value in found}
 
-    async def _read(self, names: Sequence[str], *, end: int) -> list[Any]:
+    async def count_held(self, places: Sequence[tuple[str, str]]) -> list[int]:
+        """The lengths of processing lists, each by its queue and its worker."""
+        return await self._lengths_of([self._keys.processing(*place) for place in places])
+
+    async def first_held(self, places: Sequence[tuple[str, str]], *, most: int) -> list[list[str]]:
+        """The first ids of these processing lists; none of a list that cannot be read."""
+        names = [self._keys.processing(*place) for place in places]
+        pages = await self._read(names, end=most - 1, size=most)
+        return [
+            []
+            if isinstance(page, Exception)
+            else [text for value in page if is_task_id(text := value.decode(errors="replace"))]
+            for page in pages
+        ]
+
+    async def _read(self, names: Sequence[str], *, end: int, size: int = PAGE) -> list[Any]:
         """A page of each of these lists, in this range; an error in place of a list that cannot be
         read."""
-        calls: list[Call] = [([name], [end - PAGE + 1, end]) for name in names]
+        calls: list[Call] = [([name], [end - size + 1, end]) for name in names]
         with reachable():
             return await self._scripts.run_each("page", calls)
 

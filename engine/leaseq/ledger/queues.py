@@ -51,18 +51,25 @@ class QueueLedger:
             )
         }
 
-    async def pause(self, name: str, *, paused: bool) -> QueueRecord:
-        """Pause or resume a queue. Raises `QueueUnknown` for one to be paused that is not known,
-        while `MOST_PAUSED` are."""
-        found = await self._session.fetch(
-            "pause_queue", {"name": name, "paused": paused, "most": MOST_PAUSED}, idempotent=True
-        )
+    async def pause(
+        self, name: str, *, paused: bool, by: str | None = None, reason: str | None = None
+    ) -> QueueRecord:
+        """Pause or resume a queue; `by` and `reason` are kept while it is paused. Raises
+        `QueueUnknown` for one to be paused that is not known, while `MOST_PAUSED` are."""
+        params = {
+            "name": name,
+            "paused": paused,
+            "by": by if paused else None,
+            "reason": reason if paused else None,
+            "most": MOST_PAUSED,
+        }
+        found = await self._session.fetch("pause_queue", params, idempotent=True)
         if paused and not found:
             raise QueueUnknown(
                 f"queue {name} is not known, and {MOST_PAUSED} queues or more are paused: is the name right? If it is, pause the "
                 "queue after its first task or its first worker, or resume queues that are not in use"
             )
-        return QueueRecord(name=name, paused=paused)
+        return rows.to_queue(found[0]) if found else QueueRecord(name=name, paused=paused)
 
     async def survey_queues(self) -> list[tuple[str, bool]]:
         """Every known queue, and whether it may be forgotten if no task names it."""

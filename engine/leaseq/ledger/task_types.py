@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from hashlib import sha256
 
 import msgspec
@@ -53,7 +54,20 @@ class TaskType(msgspec.Struct, frozen=True):
         )
 
 
+class RegisteredType(msgspec.Struct, frozen=True, kw_only=True):
+    """A task type, as the worker that started last has registered it. The schema is JSON. A limit
+    that is None is that of the configuration."""
+
+    type: str
+    queue: str
+    payload_schema: bytes
+    max_attempts: int | None
+    timeout_seconds: float | None
+    updated_at: datetime
+
+
 _to_type = rows.reader(TaskType)
+_to_registered = rows.reader(RegisteredType)
 
 
 class TypeLedger:
@@ -92,6 +106,12 @@ class TypeLedger:
         """The versions of every registered task type that count, the newest of a type first."""
         found = await self._session.fetch("list_types", idempotent=True)
         return [_to_type(row) for row in found]
+
+    async def describe_types(self, *, after: str, limit: int) -> list[RegisteredType]:
+        """The next registered types by name."""
+        params = {"after": after, "limit": limit}
+        found = await self._session.fetch("describe_types", params, idempotent=True)
+        return [_to_registered(row) for row in found]
 
     async def find_retentions(self) -> dict[str, float]:
         """How long the ended tasks of a type are kept, in seconds, where its newest version says

@@ -17,6 +17,7 @@ from msgspec import Struct
 from leaseq.config import Config
 from leaseq.connections.primary import primary_at
 from leaseq.dispatch.queue_lists import Depths
+from leaseq.dispatch.worker_holdings import Holding
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.fair_turns import FairTurns
@@ -180,10 +181,12 @@ class Engine:
             pause=self.pause,
         )
 
-    async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
+    async def pause(
+        self, queue: str, *, paused: bool, by: str | None = None, reason: str | None = None
+    ) -> QueueRecord:
         """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in
         dispatch."""
-        record = await self.stores.queues.pause(queue, paused=paused)
+        record = await self.stores.queues.pause(queue, paused=paused, by=by, reason=reason)
         try:
             await self.stores.pause_flags.set(queue, paused=paused)
         except ServerUnreachable as error:
@@ -209,6 +212,14 @@ class Engine:
         """Count what waits in each of these queues, within `seconds`. A queue that could not be
         read is left out."""
         return await self.stores.lists.depths_of(queues, seconds=seconds)
+
+    async def find_holdings(
+        self, workers: Sequence[WorkerRecord], *, seconds: float
+    ) -> dict[str, Holding] | None:
+        """Find the lease of each of these workers, and the tasks that it holds. None: Redis did not
+        answer within `seconds`."""
+        queues = {worker.worker_id: worker.queues for worker in workers}
+        return await self.stores.holdings.of(queues, seconds=seconds)
 
     async def locate(self, task: Task) -> DeliveryLocation:
         """Find the delivery of one task. Reads whole lists: meant for a person who looks at one

@@ -21,6 +21,7 @@ from leaseq.ledger.operation_log import OperationFilter, OperationListing, Opera
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
+from leaseq.ledger.task_types import RegisteredType, TypeLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
 
@@ -39,6 +40,7 @@ class Lists:
         self._queues = QueueLedger(session)
         self._workers = WorkerLedger(session)
         self._operations = OperationLog(session)
+        self._types = TypeLedger(session)
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
@@ -61,6 +63,11 @@ class Lists:
         """Workers, newest first."""
         async with self._turn():
             return await self._workers.list_workers(closed=closed, limit=limit)
+
+    async def list_types(self, *, after: str, limit: int) -> list[RegisteredType]:
+        """The next registered task types by name."""
+        async with self._turn():
+            return await self._types.describe_types(after=after, limit=limit)
 
     async def list_operations(
         self, wanted: OperationFilter, *, tenant: str | None

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from leaseq.api_keys import ApiKey, IssuedKey, RequestLimit
 from leaseq.codec import new_task_id
-from leaseq.errors import LeaseqError, ServerUnreachable
+from leaseq.errors import LeaseqError, ReasonInvalid, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.operation_log import ActionName, Actor, OperationLog, OperationOutcome
 from leaseq.model import QueueRecord, State, TaskSnapshot
@@ -25,11 +25,15 @@ from leaseq.operations.access import NAME_LENGTH, Access
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.safe_text.printable import printable
 
+REASON_LENGTH = 500
+
 
 class Pause(Protocol):
     """`Engine.pause`."""
 
-    def __call__(self, queue: str, *, paused: bool) -> Awaitable[QueueRecord]: ...
+    def __call__(
+        self, queue: str, *, paused: bool, by: str | None = None, reason: str | None = None
+    ) -> Awaitable[QueueRecord]: ...
 
 
 class Operation(Struct):
@@ -80,10 +84,16 @@ class Operator:
         async with self.recorded("free_key", task_id):
             await self._tasks.free_key(task_id)
 
-    async def pause(self, queue: str) -> QueueRecord:
-        """Pause a queue."""
-        async with self.recorded("pause", queue):
-            return await self._pause(queue, paused=True)
+    async def pause(self, queue: str, *, reason: str | None = None) -> QueueRecord:
+        """Pause a queue. The actor and the reason are shown while it is paused. Raises
+        `ReasonInvalid`."""
+        if reason is not None and not (0 < len(reason) <= REASON_LENGTH and reason.isprintable()):
+            raise ReasonInvalid(
+                f"a reason has 1 to {REASON_LENGTH} printable characters, in one line"
+            )
+        async with self.recorded("pause", queue) as operation:
+            operation.detail = None if reason is None else {"reason": reason}
+            return await self._pause(queue, paused=True, by=self._actor.name, reason=reason)
 
     async def resume(self, queue: str) -> QueueRecord:
         """Resume a queue."""

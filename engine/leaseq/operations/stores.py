@@ -12,6 +12,7 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.parts import DispatchParts
 from leaseq.dispatch.pause_flags import PauseFlags
 from leaseq.dispatch.queue_lists import QueueLists
+from leaseq.dispatch.worker_holdings import WorkerHoldings
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
@@ -52,6 +53,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     lane_backlogs: LaneBacklogs
     pause_flags: PauseFlags
     dispatch_server: DispatchServer
+    holdings: WorkerHoldings
     ownership: Ownership
 
 
@@ -77,6 +79,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         lane_backlogs=dispatch.lane_backlogs,
         pause_flags=dispatch.pause_flags,
         dispatch_server=dispatch.dispatch_server,
+        holdings=dispatch.holdings,
         ownership=ownership,
     )
 

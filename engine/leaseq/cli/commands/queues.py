@@ -12,8 +12,10 @@ from leaseq.cli.streams import note, say
 from leaseq.dispatch.queue_lists import Depths
 from leaseq.model import QueueRecord
 from leaseq.operations.engine import Engine
-from leaseq_api.schemas import PausedView, QueueList, QueueView
-from leaseq_api.views import depths_view
+from leaseq_api.operate_schemas import (
+    QueueList,
+)
+from leaseq_api.views import paused_view, queue_view
 
 DEPTHS_SECONDS = 5.0
 LANES = ("high", "normal", "low", "suspect", "parked")
@@ -28,15 +30,16 @@ def queues(ctx: click.Context, as_json: bool) -> None:
     """List the queues and the deliveries that wait in each.
 
     MORE SINCE: a lane is full and more tasks wait in the ledger, the first of them since that time.
+    OLDEST: when the oldest of the tasks was submitted that are next in a lane.
     """
     if ctx.invoked_subcommand is not None:
         return
     found = reading(_list_queues)
     if as_json:
-        print_json(QueueList(queues=[_queue_view(record, depths) for record, depths in found]))
+        print_json(QueueList(queues=[queue_view(record, depths) for record, depths in found]))
     elif found:
         print_table(
-            ("queue", "state", *LANES, "more since"),
+            ("queue", "state", *LANES, "more since", "oldest", "paused by"),
             [_queue_row(record, depths) for record, depths in found],
         )
     if any(depths is None for _, depths in found):
@@ -45,11 +48,12 @@ def queues(ctx: click.Context, as_json: bool) -> None:
 
 @queues.command()
 @parameters.queue_name
+@click.option("--reason", help="Why, in one line: shown to others while the queue is paused.")
 @parameters.as_json
-def pause(name: str, as_json: bool) -> None:
+def pause(name: str, reason: str | None, as_json: bool) -> None:
     """Start no more tasks of queue NAME. Running tasks continue, and submissions are still
     accepted."""
-    _pause(name, paused=True, as_json=as_json)
+    _pause(name, paused=True, reason=reason, as_json=as_json)
 
 
 @queues.command()
@@ -60,15 +64,17 @@ def resume(name: str, as_json: bool) -> None:
     _pause(name, paused=False, as_json=as_json)
 
 
-def _pause(name: str, *, paused: bool, as_json: bool) -> None:
+def _pause(name: str, *, paused: bool, as_json: bool, reason: str | None = None) -> None:
     async def work(engine: Engine) -> tuple[bool, QueueRecord]:
         known = any(record.name == name for record in await engine.list_queues())
         operator = engine.as_operator(command_line(None))
-        return known, await (operator.pause(name) if paused else operator.resume(name))
+        if paused:
+            return known, await operator.pause(name, reason=reason)
+        return known, await operator.resume(name)
 
     known, record = with_engine(work)
     if as_json:
-        print_json(PausedView(name=record.name, paused=record.paused))
+        print_json(paused_view(record))
     else:
         say(f"queue {record.name} is {'paused' if record.paused else 'open'}")
     if not known:
@@ -88,14 +94,14 @@ def _queue_row(record: QueueRecord, depths: Depths | None) -> tuple[str, ...]:
         ["-"] * len(LANES) if depths is None else [str(getattr(depths, lane)) for lane in LANES]
     )
     since = moment(None if depths is None else depths.backlog_since)
-    return (record.name, "paused" if record.paused else "open", *counts, since)
-
-
-def _queue_view(record: QueueRecord, depths: Depths | None) -> QueueView:
-    return QueueView(
-        name=record.name,
-        paused=record.paused,
-        depths=None if depths is None else depths_view(depths),
+    oldest = moment(None if depths is None else depths.oldest_at)
+    return (
+        record.name,
+        "paused" if record.paused else "open",
+        *counts,
+        since,
+        oldest,
+        ": ".join(filter(None, (record.paused_by, record.paused_reason))) or "-",
     )
 
 

@@ -8,9 +8,15 @@ from leaseq.cli import parameters
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading
 from leaseq.cli.streams import note
-from leaseq.model import WorkerRecord
 from leaseq.operations.engine import Engine
-from leaseq_api.schemas import WorkerList
+from leaseq_api.operate_schemas import (
+    WorkerList,
+    WorkerView,
+)
+from leaseq_api.views import worker_view
+
+# Longer than the API waits: a person at a terminal has time.
+HOLDINGS_SECONDS = 5.0
 
 
 @click.command()
@@ -26,8 +32,11 @@ from leaseq_api.schemas import WorkerList
 def workers(closed: bool, limit: int, as_json: bool) -> None:
     """List the workers, newest first: one line for each process that runs handlers."""
 
-    async def work(engine: Engine) -> list[WorkerRecord]:
-        return await engine.list_workers(closed=closed, limit=limit)
+    async def work(engine: Engine) -> list[WorkerView]:
+        found = await engine.list_workers(closed=closed, limit=limit)
+        open_ones = [worker for worker in found if worker.closed_at is None]
+        holdings = await engine.find_holdings(open_ones, seconds=HOLDINGS_SECONDS) or {}
+        return [worker_view(worker, holdings.get(worker.worker_id)) for worker in found]
 
     found = reading(work)
     if as_json:
@@ -41,6 +50,8 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
             "version",
             "started",
             "last seen",
+            "lease left",
+            "holds",
             "closed",
         )
         print_table(titles, [_worker_row(worker) for worker in found])
@@ -48,7 +59,7 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
         note("no worker is running: start one with `leaseq worker module:app`")
 
 
-def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:
+def _worker_row(worker: WorkerView) -> tuple[str, ...]:
     closed = f"{moment(worker.closed_at)}: {worker.close_reason}" if worker.closed_at else "-"
     return (
         worker.worker_id,
@@ -58,6 +69,8 @@ def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:
         worker.version,
         moment(worker.started_at),
         moment(worker.last_seen),
+        "-" if worker.lease_left_seconds is None else f"{worker.lease_left_seconds:.1f} s",
+        "-" if worker.held_count is None else str(worker.held_count),
         closed,
     )
 

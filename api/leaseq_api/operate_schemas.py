@@ -1,0 +1,125 @@
+"""Queues, workers and task types, as HTTP and `--json` show them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from leaseq.dispatch.worker_holdings import MOST_SHOWN
+from leaseq.model import MAX_ATTEMPTS, WorkerRecord
+from leaseq.operations.operator import REASON_LENGTH
+from leaseq.options import described
+from leaseq_api.schemas import Count, Id, Json, Moment, Name
+
+
+class DepthsView(Struct, frozen=True, kw_only=True):
+    """The number of deliveries in each lane of a queue, in total, and of parked values. If
+    `backlog_since` is not null, a lane is full and more tasks wait in the ledger; the first of them
+    was submitted then. `oldest_at` is when the oldest of the tasks was submitted that are next in a
+    lane; a task that was put back waits behind younger ones and does not count."""
+
+    waiting: Count
+    high: Count
+    normal: Count
+    low: Count
+    suspect: Count
+    parked: Count
+    backlog_since: Moment | None
+    oldest_at: Moment | None
+
+
+class QueueView(Struct, frozen=True, kw_only=True):
+    """One queue. `depths` is null while Redis is away, and for requests that are bound to a tenant,
+    because a lane holds the tasks of all tenants. `paused_by` is null for them, too."""
+
+    name: Name
+    paused: bool
+    paused_by: Annotated[
+        str | None,
+        Meta(description="The name of an API key, or the command line and its user, if known"),
+    ]
+    paused_reason: str | None
+    paused_at: Moment | None
+    depths: DepthsView | None
+
+
+class QueueList(Struct, frozen=True, kw_only=True):
+    """Every known queue."""
+
+    queues: list[QueueView]
+
+
+class PausedView(Struct, frozen=True, kw_only=True):
+    """A queue, after it was paused or resumed."""
+
+    name: Name
+    paused: bool
+    paused_by: str | None
+    paused_reason: str | None
+    paused_at: Moment | None
+
+
+class PauseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a pause, which may be left out."""
+
+    reason: (
+        Annotated[
+            str,
+            described(
+                "Shown while the queue is paused; one line",
+                minLength=1,
+                maxLength=REASON_LENGTH,
+            ),
+        ]
+        | None
+    ) = None
+
+
+class WorkerView(WorkerRecord, frozen=True, kw_only=True):
+    """One worker. The last three are null while Redis is away, and of a closed worker. The last two
+    are null for keys that are bound to a tenant, because a worker holds tasks of all tenants."""
+
+    lease_left_seconds: Annotated[
+        float | None, Meta(description="Of its shortest lease; negative once that has run out")
+    ]
+    held_count: Count | None
+    held_task_ids: Annotated[list[Id] | None, Meta(description=f"The first {MOST_SHOWN} of them")]
+
+
+class WorkerList(Struct, frozen=True, kw_only=True):
+    """Workers, newest first."""
+
+    workers: list[WorkerView]
+
+
+class TypeView(Struct, frozen=True, kw_only=True):
+    """A task type, as the worker that started last has registered it. A limit that is null is that
+    of the configuration."""
+
+    type: Name
+    queue: Name
+    payload_schema: Annotated[Json, Meta(description="A JSON Schema of the payload")]
+    max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)] | None
+    timeout_seconds: Annotated[float, Meta(gt=0)] | None
+    updated_at: Moment
+
+
+class TypeList(Struct, frozen=True, kw_only=True):
+    """Task types by name. If there are more, `next_cursor` is not null."""
+
+    types: list[TypeView]
+    next_cursor: Name | None
+
+
+__all__ = [
+    "DepthsView",
+    "PauseBody",
+    "PausedView",
+    "QueueList",
+    "QueueView",
+    "TypeList",
+    "TypeView",
+    "WorkerList",
+    "WorkerView",
+]
