@@ -20,7 +20,11 @@ SEED = "11"
 # Postgres keeps no U+0000 in JSON, and JSON Schema has no word for a character that no value may
 # contain at any depth.
 # An item of a batch that does not fit is refused alone, and the answer to the batch is 200.
+# A task that may be redriven, erased or given a new key has ended, which no worker does here.
 SETTINGS = """
+[warnings]
+display = ["missing_auth", "validation_mismatch", "unsupported_regex", "method_not_allowed", "low_valid_rate"]
+
 [generation]
 allow-x00 = false
 

@@ -5,12 +5,9 @@ Real workers and a real API: what the clients and handlers note here is what che
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from typing import Any, cast
 
 import msgspec
@@ -22,8 +19,7 @@ from leaseq.config import Config
 from leaseq.ledger.roles import HANDLER
 from leaseq.model import State, Task
 from leaseq_chaos.cluster.stores import Postgres
-from leaseq_chaos.handlers import _recorder
-from leaseq_chaos.history import Event, Kind, Recorder, read_history
+from leaseq_chaos.history import Event, Kind, read_history
 from leaseq_chaos.scenario import Scenario
 from leaseq_chaos.statements import STATEMENTS
 from leaseq_chaos.workload.accounts import prepare
@@ -31,7 +27,7 @@ from leaseq_chaos.workload.clients import Clients
 from leaseq_chaos.workload.plan import make_plan
 from support.client import Client
 from support.processes import Service, Services
-from support.servers import admin_url, free_port
+from support.servers import admin_url
 
 ACCOUNTS, CENTS = 5, 1_000
 APP = "leaseq_chaos.handlers:app"
@@ -225,29 +221,6 @@ OTHER_BODY = {"idempotency_key_reused", "idempotency_in_flight"}
 
 
 async def start_api(services: Services) -> str:
-    port = free_port()
-    api = await services.start("api", "--port", str(port))
-    await api.hear("api.started")
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return f"http://127.0.0.1:{port}"
-
-
-def test_a_process_has_one_history_however_many_threads_ask_first(tmp_path: Path) -> None:
-    """With two, what one of them began would be ended in the other (seed 2 of `processes`)."""
-    together = Barrier(8)
-
-    def ask(_: int) -> Recorder:
-        together.wait(5)
-        return _recorder(str(tmp_path), 1)
-
-    with ThreadPoolExecutor(8) as pool:
-        recorders = list(pool.map(ask, range(8)))
-    assert len({id(recorder) for recorder in recorders}) == 1
-    recorders[0].close()
+    api = await services.start("api", "--port", "0")
+    (said,) = await api.hear("api.started")
+    return f"http://127.0.0.1:{said['port']}"
