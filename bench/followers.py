@@ -12,8 +12,10 @@ from bench.processes import BenchFailed
 
 HOST = "127.0.0.1"
 ENDED = b'"state":"CANCELLED"'
-# Connections that are opened together.
-TOGETHER = 100
+# Connections that are opened together, and the pause after them: a service refuses requests that
+# would stand in a long line, and waits do not show when they are out of it.
+TOGETHER = 16
+PAUSE_SECONDS = 0.03
 
 
 class _Client(asyncio.Protocol):
@@ -66,6 +68,7 @@ class Followers:
                 await loop.create_connection(lambda client=client: client, HOST, self._port)  # type: ignore[misc]
             if kind == "stream":
                 await asyncio.gather(*(client.answered.wait() for client in part))
+            await asyncio.sleep(PAUSE_SECONDS)
             self._clients += part
         self.kinds |= {task_id: kind for task_id, _ in paths}
         if self.refused:

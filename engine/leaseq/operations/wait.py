@@ -35,6 +35,9 @@ GROWTH = 1.5
 CROWD = 32
 BURST = 16.0
 POLLS_PER_SECOND = 20.0
+# In a crowd a new watch has no quick looks where the look at all of them comes this soon: they would
+# use up the budget, and all others would be looked at less often.
+SOON_SECONDS = 0.1
 # From one poll that reads all tasks to the next.
 WHOLE_SECONDS = 5.0
 AWAY_SECONDS = 0.25
@@ -228,8 +231,10 @@ class Waiter:
             self._refill()
         while self._watched:
             self._came.clear()
-            soonest = min((watched.due for watched in self._quick.values()), default=self._due)
-            left = min(soonest, self._due) - monotonic()
+            left = self._due - monotonic()
+            if left > SOON_SECONDS or len(self._watched) < CROWD:
+                quick = (watched.due for watched in self._quick.values())
+                left = min([self._due, *quick]) - monotonic()
             if left <= 0:
                 break
             try:
