@@ -130,6 +130,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
     assert document == await api.get("/schema/openapi.json")
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
+        "/api/events",
         "/api/keys",
         "/api/keys/{key_id}",
         "/api/keys/{key_id}/rotate",

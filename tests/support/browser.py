@@ -64,6 +64,13 @@ class Tab:
         async with asyncio.timeout(PATIENCE):
             return await answer
 
+    def close_browser(self) -> None:
+        """Ask the browser to end."""
+        number = len(self._answers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": "Browser.close"}
+        self._sending.write(msgspec.json.encode(message) + b"\0")
+
     async def visit(self, url: str) -> None:
         """Go to an address. A script that runs earlier could run in the page before."""
         self._loaded.clear()
@@ -149,9 +156,15 @@ async def browsing(profile: Path) -> AsyncIterator[Tab]:
         await tab.open()
         yield tab
     finally:
+        # A browser that is killed leaves files in the temporary directory.
+        tab.close_browser()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
         listening.cancel()
-        process.kill()
-        await process.wait()
         writing.close()
         reading.close()
 
