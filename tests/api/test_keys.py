@@ -197,7 +197,7 @@ async def test_invented_ids_displace_no_key(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(Refused):
             await ring.check(new_key()[1])
     assert ring.recall(text) == principal
-    assert ring.is_valid(principal)
+    assert not ring.is_withdrawn(principal)
     assert len(ring._unknown) <= 10
 
 

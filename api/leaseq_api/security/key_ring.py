@@ -114,16 +114,6 @@ class KeyRing:
             return True
         return entry.ends is not None and entry.ends <= self._loop.time()
 
-    def is_valid(self, principal: Principal) -> bool:
-        """Whether the key of a request that goes on for long is still valid. Not, where its record
-        is not remembered any more."""
-        if principal.key_id is None:
-            return True
-        entry, now = self._entries.get(principal.key_id), self._loop.time()
-        if entry is None or entry.is_revoked or now > entry.stale_at:
-            return False
-        return entry.ends is None or entry.ends > now
-
     async def keep_fresh(self, *, stop: asyncio.Event) -> None:
         """Read the remembered keys again and again until `stop`."""
         await run_forever(
