@@ -1,7 +1,8 @@
--- A record of every change that was made through the API or the command line (docs/audit.md, docs/decisions/0044-recorded-before-it-is-done.md).
--- A row is committed before the change, with the outcome `unconfirmed`, and gets its outcome afterwards. `kind` leaves
--- room for operations on many tasks, and `detail` for their counts. `tenant` and `key_id` are those of the actor; neither is a foreign key, because a row outlives both.
--- Processes of an older version of leaseq do not write rows.
+-- A record of every change that was made through the API or the command line (docs/audit.md,
+-- docs/decisions/0044-recorded-before-it-is-done.md). A row is committed before the change, with the outcome `unconfirmed`, and
+-- gets its outcome afterwards. `kind` leaves room for operations on many tasks, and `detail` for their counts. `tenant` and
+-- `key_id` are those of the actor; neither is a foreign key, because a row outlives both. Processes of an older version of leaseq
+-- do not write rows.
 create table leaseq.operations (
     id uuid primary key,
     kind text not null default 'single',

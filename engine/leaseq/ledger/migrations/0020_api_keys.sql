@@ -1,6 +1,7 @@
--- API keys, and the tenants that a key may be bound to (docs/decisions/0045-keys-and-tenants.md). A key's text is not here, only its
--- SHA-256. Tasks name their tenant in a column of their own since 0001, so no task refers to these tables, and processes of the release
--- before go on as they are. A tenant whose tasks Python programs have submitted already is made known with `leaseq tenants create`.
+-- API keys, and the tenants that a key may be bound to (docs/decisions/0045-keys-and-tenants.md). A key's text is not here, only
+-- its SHA-256. Tasks name their tenant in a column of their own since 0001, so no task refers to these tables, and processes of
+-- the release before go on as they are. A tenant whose tasks Python programs have submitted already is made known with `leaseq
+-- tenants create`.
 create table leaseq.tenants (
     name text primary key check (name ~ '^[A-Za-z0-9_.-]{1,128}$'),
     created_at timestamptz not null default now()

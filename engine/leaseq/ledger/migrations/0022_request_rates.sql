@@ -1,6 +1,7 @@
--- A limit on the requests of an API key (docs/quotas.md, docs/decisions/0051-request-rates-in-postgres.md): a bucket of at most `burst` tokens, which
--- gets `rate` of them each second. Null: no limit. A bucket is a row of an unlogged table: taking tokens writes no WAL and waits
--- for no disk and no standby. After a crash of Postgres the table is empty, and each bucket is full. Processes of an older version apply no limit.
+-- A limit on the requests of an API key (docs/quotas.md, docs/decisions/0051-request-rates-in-postgres.md): a bucket of at most
+-- `burst` tokens, which gets `rate` of them each second. Null: no limit. A bucket is a row of an unlogged table: taking tokens
+-- writes no WAL and waits for no disk and no standby. After a crash of Postgres the table is empty, and each bucket is full.
+-- Processes of an older version apply no limit.
 alter table leaseq.api_keys
     add column rate double precision check (rate > 0),
     add column burst integer check (burst > 0),
