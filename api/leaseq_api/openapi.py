@@ -53,21 +53,19 @@ _WIRE += [BatchAnswer, BatchItem, BatchOutcome, *EVENT_VIEWS, IssuedKey, Problem
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
-    *(
-        "request_malformed",
-        "host_invalid",
-        "header_repeated",
-        "forwarded_conflict",
-        "method_not_allowed",
-        "head_timeout",
-        "body_timeout",
-        "body_too_large",
-        "target_too_long",
-        "head_too_large",
-        "internal_error",
-        "method_unknown",
-        "overloaded",
-    ),
+    "request_malformed",
+    "host_invalid",
+    "header_repeated",
+    "forwarded_conflict",
+    "method_not_allowed",
+    "head_timeout",
+    "body_timeout",
+    "body_too_large",
+    "target_too_long",
+    "head_too_large",
+    "internal_error",
+    "method_unknown",
+    "overloaded",
 )
 
 _BARE_KEY = r"[!#-+\--~](?:[ -+\--~]{0,253}[!-+\--~])?"
@@ -184,6 +182,9 @@ def _components() -> Tree:
     both = {"delay_seconds": {"type": "number"}, "run_at": {"type": "string"}}
     for name in ("SubmitBody", "BatchItem"):
         components[name]["not"] = {"properties": both, "required": list(both)}
+    lone = {"rate": {"type": "null"}, "burst": {"type": "integer"}}
+    for name in ("KeyBody", "KeyLimitBody"):
+        components[name]["not"] = {"properties": lone, "required": ["burst"]}
     return components
 
 
