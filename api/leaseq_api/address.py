@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
+from leaseq.observability.telemetry import emit
 
 
 def keys_required(config: Config) -> bool:
@@ -20,6 +21,20 @@ def keys_required(config: Config) -> bool:
     if config.api_auth == "auto":
         return config.api_proxies is not None or not _is_loopback(config.api_host)
     return config.api_auth == "keys"
+
+
+def auth_of(config: Config) -> str:
+    """How the API knows its clients, in one word: `keys`; `open`, where only this machine reaches
+    it; `off`, where others do."""
+    if keys_required(config):
+        return "keys"
+    return "open" if config.api_proxies is None and _is_loopback(config.api_host) else "off"
+
+
+def warn_if_unprotected(config: Config) -> None:
+    """Warn about an API that asks for no keys where other machines reach it."""
+    if auth_of(config) == "off":
+        emit("api.unprotected", host=config.api_host, port=config.api_port)
 
 
 def no_key_exists(config: Config) -> ConfigInvalid:
@@ -79,4 +94,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-__all__ = ["cannot_listen", "check_address", "hold_port", "keys_required", "no_key_exists"]
+__all__ = [
+    "auth_of",
+    "cannot_listen",
+    "check_address",
+    "hold_port",
+    "keys_required",
+    "no_key_exists",
+    "warn_if_unprotected",
+]

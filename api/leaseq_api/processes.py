@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from leaseq.config import Config, hide_secrets, split_secrets, take_over
 from leaseq.loop import Pauses, end, pause
 from leaseq.observability.telemetry import emit
-from leaseq_api.address import check_address, hold_port
+from leaseq_api.address import check_address, hold_port, warn_if_unprotected
 from leaseq_api.certificate import open_certificate
 
 # A process drains for a few seconds. One that needs this long does not end any more.
@@ -51,6 +51,7 @@ def serve_many(config: Config) -> int:
     config = replace(config, api_port=check_address(config))
     open_certificate(config)  # here, so that the error is reported once
     with hold_port(config):
+        warn_if_unprotected(config)
         return uvloop.run(ApiProcesses(config).run())
 
 
@@ -60,14 +61,14 @@ class ApiProcesses:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stop = asyncio.Event()
+        self._running: set[ApiProcess] = set()
 
     async def run(self) -> int:
         """Keep them running until a signal; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
-        # The processes notice a new certificate without it.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
-        first = await ApiProcess.start(self._config)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew_certificates)
+        first = await self._start()
         if not await first.opens(self._stop):
             code = await first.run_until(self._stop)
             return _exit_code([code]) if self._stop.is_set() else max(code, FAILED)
@@ -80,16 +81,29 @@ class ApiProcesses:
         failures = 0
         while True:
             began = monotonic()
-            process = process or await ApiProcess.start(self._config)
+            process = process or await self._start()
             code = await process.run_until(self._stop)
             if self._stop.is_set():
                 return code
             failures = 1 if monotonic() - began >= LONG_LIFE_SECONDS else failures + 1
+            self._running.discard(process)
             emit("process.ended", pid=process.pid, reason=_reason(code))
             process = None
             await pause(RESTART_PAUSES.after(failures), stop=self._stop)
             if self._stop.is_set():
                 return 0
+
+    async def _start(self) -> ApiProcess:
+        process = await ApiProcess.start(self._config)
+        self._running.add(process)
+        return process
+
+    def _renew_certificates(self) -> None:
+        """Let each process that listens read its certificate again. Without a certificate a hangup
+        would end them."""
+        if self._config.api_tls_cert is not None:
+            for process in self._running:
+                process.renew_certificate()
 
 
 class ApiProcess:
@@ -99,6 +113,7 @@ class ApiProcess:
         self.pid = process.pid
         self._process = process
         self._ours = ours
+        self._listens = False
 
     @classmethod
     async def start(cls, config: Config) -> ApiProcess:
@@ -134,9 +149,24 @@ class ApiProcess:
 
     async def _hear(self) -> bool:
         try:
-            return bool(await asyncio.get_running_loop().sock_recv(self._ours, 1))
+            self._listens = bool(await asyncio.get_running_loop().sock_recv(self._ours, 1))
         except ConnectionError:  # it has ended before it had read everything
             return False
+        return self._listens
+
+    def renew_certificate(self) -> None:
+        """Let it read its certificate again, if it listens. Before, a hangup would end it, and it
+        reads the files at its start."""
+        if self._listens or self._has_reported():
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
+
+    def _has_reported(self) -> bool:
+        try:
+            self._listens = bool(self._ours.recv(1))
+        except OSError:  # nothing so far, or it has ended
+            return False
+        return self._listens
 
     async def run_until(self, stop: asyncio.Event) -> int:
         """Wait for its end, or stop it when `stop` is set; returns the exit code (negative: the

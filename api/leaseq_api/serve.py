@@ -23,7 +23,14 @@ from leaseq.garbage_collector import freeze_gc
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
 from leaseq.observability.telemetry import emit
-from leaseq_api.address import cannot_listen, check_address, keys_required, no_key_exists
+from leaseq_api.address import (
+    auth_of,
+    cannot_listen,
+    check_address,
+    keys_required,
+    no_key_exists,
+    warn_if_unprotected,
+)
 from leaseq_api.app import create_app
 from leaseq_api.batch.route import NDJSON, PATH
 from leaseq_api.batch.schemas import MAX_BYTES
@@ -42,8 +49,9 @@ def serve(config: Config) -> None:
     Raises `ConfigInvalid` if the address cannot be used or there is no API key, `ServerUnreachable` if Postgres is away
     at the start, and `SchemaMismatch` if the schema has another version; each in one line.
     """
-    port = check_address(config)
-    uvloop.run(_serve(replace(config, api_port=port), shared=False))
+    config = replace(config, api_port=check_address(config))
+    warn_if_unprotected(config)
+    uvloop.run(_serve(config, shared=False))
 
 
 def serve_shared(config: Config) -> None:
@@ -86,8 +94,7 @@ async def _run_until(
         port = await server.start(config.api_host, config.api_port, shared=shared, tls=tls)
     except OSError as error:
         raise cannot_listen(config, error) from None
-    auth = "keys" if keys_required(config) else "open"
-    emit("api.started", host=config.api_host, port=port, pid=os.getpid(), auth=auth)
+    emit("api.started", host=config.api_host, port=port, pid=os.getpid(), auth=auth_of(config))
     if shared:
         report_open()
     renewing = None if certificate is None else asyncio.create_task(certificate.keep_fresh())

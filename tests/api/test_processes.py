@@ -159,6 +159,33 @@ async def test_a_port_that_is_taken_is_refused_once(
     assert not second.heard("api.started")
 
 
+async def test_a_hangup_ends_no_process(
+    config: Config, service: Service, opened: list[Client]
+) -> None:
+    both = pids(service)
+    service.signal(signal.SIGHUP)
+    service.signal(signal.SIGHUP)
+    for pid in both:
+        answer = await (await connect_to(config, pid, opened)).ask(START + BODY)
+        assert answer.status == 202
+    service.signal(signal.SIGTERM)
+    assert await service.ended() == 0
+    assert not service.heard("process.ended")
+
+
+@pytest.mark.parametrize("processes", [1, PROCESSES])
+async def test_an_address_of_others_without_keys_is_warned_about_once(
+    config: Config, services: Services, processes: int
+) -> None:
+    services.config = replace(config, api_host="0.0.0.0", api_processes=processes)
+    service = await services.start("api", "--insecure")
+    started = await service.hear("api.started", count=processes)
+    assert {line["auth"] for line in started} == {"off"}
+    (warning,) = service.heard("api.unprotected")
+    assert warning["level"] == "warning"
+    assert (warning["host"], warning["port"]) == ("0.0.0.0", config.api_port)
+
+
 async def test_processes_end_with_a_parent_that_is_killed(service: Service) -> None:
     children = pids(service)
     send(service.pid, signal.SIGKILL)

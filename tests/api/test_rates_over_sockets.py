@@ -1,4 +1,4 @@
-"""A limit on the requests of a key is exact over real sockets and several processes."""
+"""A limit on the requests of a key is exact over sockets and processes."""
 
 from __future__ import annotations
 

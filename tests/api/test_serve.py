@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
-from leaseq_api.address import check_address, keys_required
+from leaseq_api.address import auth_of, check_address, keys_required
 from leaseq_api.serve import DRAIN_SECONDS
 from support.raw_http import MANNERS
 from support.servers import free_port
@@ -243,6 +243,16 @@ def test_on_the_loopback_no_key_is_required(config: Config, host: str) -> None:
 def test_on_other_addresses_keys_are_required(config: Config, host: str) -> None:
     assert keys_required(replace(config, api_host=host))
     assert not keys_required(replace(config, api_host=host, api_auth="off"))
+    assert auth_of(replace(config, api_host=host, api_auth="off")) == "off"
+
+
+def test_it_is_told_how_clients_are_known(config: Config) -> None:
+    assert auth_of(config) == auth_of(replace(config, api_auth="off")) == "open"
+    assert auth_of(replace(config, api_auth="keys")) == "keys"
+    # A proxy on this machine lets others in.
+    proxied = replace(config, api_proxies="127.0.0.1")
+    assert auth_of(proxied) == "keys"
+    assert auth_of(replace(proxied, api_auth="off")) == "off"
 
 
 def test_any_address_of_this_machine_will_do(config: Config) -> None:

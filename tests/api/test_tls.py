@@ -22,7 +22,7 @@ from leaseq.errors import ConfigInvalid
 from leaseq.observability.telemetry import recorded
 from leaseq_api.certificate import Certificate
 from support.certificates import Files, lock_key, make_certificate
-from support.processes import PATIENCE, Services, send
+from support.processes import PATIENCE, Service, Services, send
 from support.raw_http import GET, Echo, Served, get, serving
 from support.servers import free_port
 
@@ -246,9 +246,9 @@ def test_the_command_reports_a_wrong_key_in_one_line(
     assert "do not belong together" in said[0]
 
 
-async def test_all_processes_serve_https_and_take_a_new_certificate(
-    config: Config, services: Services, files: Files, made: tuple[Files, Files]
-) -> None:
+@pytest.fixture
+async def both(config: Config, services: Services, files: Files) -> Service:
+    """Two processes that serve HTTPS on one port."""
     services.config = replace(
         config,
         api_port=free_port(),
@@ -258,6 +258,13 @@ async def test_all_processes_serve_https_and_take_a_new_certificate(
     )
     api = await services.start("api")
     await api.hear("api.started", count=2)
+    return api
+
+
+async def test_all_processes_serve_https_and_take_a_new_certificate(
+    both: Service, services: Services, files: Files, made: tuple[Files, Files]
+) -> None:
+    api = both
     served = Served(None, services.config.api_port, [])  # type: ignore[arg-type]
     client = await served.connect(files.trusted())
     head = b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -265,9 +272,30 @@ async def test_all_processes_serve_https_and_take_a_new_certificate(
     files.replace_by(made[1])
     await api.hear("certificate.loaded", count=2)
     assert await shown(served, files) == der(made[1])
-    send(api.pid, signal.SIGHUP)
-    assert (await client.ask(b"GET /health/live" + head)).status == 200
     for process in {line["pid"] for line in api.heard("api.started")}:
         send(process, signal.SIGHUP)
     await api.hear("certificate.loaded", count=4)
+    assert (await client.ask(b"GET /health/live" + head)).status == 200
     client.close()
+
+
+async def test_a_hangup_lets_all_processes_read_the_certificate_again(both: Service) -> None:
+    # The files are as they were, so no process reads them without it.
+    both.signal(signal.SIGHUP)
+    loaded = await both.hear("certificate.loaded", count=2)
+    assert {line["pid"] for line in loaded} == {line["pid"] for line in both.heard("api.started")}
+
+
+async def test_a_hangup_does_not_end_a_process_that_is_starting(both: Service) -> None:
+    killed, other = (line["pid"] for line in both.heard("api.started"))
+    send(killed, signal.SIGKILL)
+    await both.hear("process.ended")
+    async with asyncio.timeout(PATIENCE):
+        while len(both.heard("api.started")) == 2:
+            both.signal(signal.SIGHUP)
+            await asyncio.sleep(0.01)
+    third = both.heard("api.started")[2]["pid"]
+    both.signal(signal.SIGHUP)
+    await both.hear("certificate.loaded", pid=third)
+    assert both.heard("certificate.loaded", pid=other)
+    assert len(both.heard("process.ended")) == 1

@@ -118,6 +118,7 @@ CATALOGUE: dict[str, Kind] = {
     "log.dropped": Kind(WARNING, "count"),
     "loop.failed": Kind(ERROR, "loop error", "task_id"),
     "api.started": Kind(INFO, "host port pid auth"),
+    "api.unprotected": Kind(WARNING, "host port"),
     "key.created": Kind(INFO, "key_id name scopes tenant"),
     "key.rotated": Kind(INFO, "key_id replaced_by name"),
     "key.revoked": Kind(INFO, "key_id name"),
