@@ -227,6 +227,10 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         [Submit("note", key="k", count=0, fate=Fate.DIE_AFTER), Submit("note", key="k")],
         {"crash after submit_tasks", "task.replayed"},
     ),
+    "two suspects, and one worker for one of them": (
+        [Submit("note"), Submit("note"), *DEATH, *DEATH],
+        {"attempt.reaped", "handler.remained"},
+    ),
     "a poison task": (
         [Submit("note"), *DEATH, *DEATH, *DEATH],
         {"attempt.reaped", "ended in FAILED"},

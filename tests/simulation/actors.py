@@ -200,6 +200,12 @@ class Hand(Actor):
             return False
         return self.begin(activity, rounds[activity])
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether an isolation child would end itself, because a task left something behind
+        (`Child._watch_slots`). Here each does: the actor keeps its asyncio tasks."""
+        return self.isolated and self.hired and self.worker.slots.lingering > 0
+
     async def hire(self) -> None:
         """As a supervisor does it: the ledger first, then the leases."""
         try:

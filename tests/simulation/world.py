@@ -242,6 +242,8 @@ class World:
             )
         self.servers.loop.now += seconds
         await self.yard.quiet()
+        for hand in [hand for hand in self.hands if hand.is_spent]:
+            await self.act(hand, "retire")
         for hand in [hand for hand in self.hands if hand.over]:
             await self.leave(hand)
 
