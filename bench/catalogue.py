@@ -8,6 +8,7 @@ from functools import partial
 from msgspec import Struct
 
 from bench.figures import Reading
+from bench.measures.authentication import authentication
 from bench.measures.backlog import backlog
 from bench.measures.batches import batches
 from bench.measures.cpu import cpu
@@ -50,6 +51,7 @@ MEASUREMENTS = [
     Measurement("drain-2", partial(drain, processes=2)),
     Measurement("submit", submitting),
     Measurement("http", over_http),
+    Measurement("auth", authentication),
     Measurement("batch", batches),
     Measurement("cpu", cpu, quick=False),
     Measurement("latency", latency),

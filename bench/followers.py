@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from bench.http_load import authorization
 from bench.processes import BenchFailed
 
 HOST = "127.0.0.1"
@@ -21,13 +22,12 @@ PAUSE_SECONDS = 0.03
 class _Client(asyncio.Protocol):
     """One connection. A wait that was answered too early is sent again."""
 
-    def __init__(self, followers: Followers, task_id: str, path: str) -> None:
+    def __init__(self, followers: Followers, task_id: str, path: str, key: str | None) -> None:
         self._followers = followers
         self._task_id = task_id
         self._again = "?wait" in path
-        self._request = (
-            f"GET /api/tasks/{task_id}{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-        )
+        line = f"GET /api/tasks/{task_id}{path} HTTP/1.1\r\nHost: localhost".encode()
+        self._request = line + authorization(key) + b"\r\n\r\n"
         self._transport: asyncio.Transport
         self.answered = asyncio.Event()
 
@@ -50,20 +50,24 @@ class _Client(asyncio.Protocol):
 
 
 class Followers:
-    """The clients of one measurement. `known`: when the client of a task learnt of its end."""
+    """The clients of one API. `known`: when the client of a task learnt of its end."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, key: str | None) -> None:
         self.known: dict[str, float] = {}
         self.kinds: dict[str, str] = {}
         self.refused = 0
         self._port = port
+        self._key = key
         self._clients: list[_Client] = []
 
     async def open(self, paths: list[tuple[str, str]], *, kind: str) -> None:
         """Open a connection for each task and path. Raises `BenchFailed` where one is refused."""
         loop = asyncio.get_running_loop()
         for start in range(0, len(paths), TOGETHER):
-            part = [_Client(self, task_id, path) for task_id, path in paths[start:][:TOGETHER]]
+            part = [
+                _Client(self, task_id, path, self._key)
+                for task_id, path in paths[start:][:TOGETHER]
+            ]
             for client in part:
                 await loop.create_connection(lambda client=client: client, HOST, self._port)  # type: ignore[misc]
             if kind == "stream":

@@ -17,8 +17,8 @@ Figures = Mapping[str, Sequence[Figure]]
 
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of them. `figure`: how the name of the figure ends. `more`: at least the bound is wanted;
-    otherwise less than it.
+    """One of them. `figure`: how the name of the figure ends; of several, the one farthest from the
+    goal decides. `more`: at least the bound is wanted; otherwise less than it.
 
     `share_of`: the bound is a share of the median of another figure (measurement, name). `others`:
     what others reach, in words; `best`, `best_is`: the best of them that promises as much.
@@ -67,18 +67,20 @@ def judge(figures: Figures, scale: Scale) -> list[Verdict]:
     for goal in GOALS:
         if any(getattr(scale, name) < least for name, least in goal.at_least.items()):
             continue
-        found = next(
-            (
-                figure
-                for figure in figures.get(goal.measurement, ())
-                if figure.name.endswith(goal.figure)
-            ),
-            None,
-        )
+        found = _farthest(goal, figures)
         bound = _bound(goal, figures)
         if found is not None and bound is not None:
             verdicts.append(Verdict(goal, found, bound))
     return verdicts
+
+
+def _farthest(goal: Goal, figures: Figures) -> Figure | None:
+    """The least of the figures of a goal if more is wanted, and otherwise the most."""
+    named = [
+        figure for figure in figures.get(goal.measurement, ()) if figure.name.endswith(goal.figure)
+    ]
+    choose = min if goal.more else max
+    return choose(named, key=lambda figure: figure.median, default=None)
 
 
 def _bound(goal: Goal, figures: Figures) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Iterator
 from time import monotonic, perf_counter
 from typing import cast
 
@@ -20,6 +21,7 @@ HEAD = b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: applicatio
 KEY = b"\r\nIdempotency-Key: bench-%09d\r\n\r\n"
 ACCEPTED = b"HTTP/1.1 202"
 SHED = b"HTTP/1.1 503"
+REPLAYED = b"\r\nidempotent-replayed: true"
 START_SECONDS = 10.0
 RETRY_SECONDS = 0.05
 # Of all loads of a process: a key that was used before would be a replay.
@@ -31,7 +33,8 @@ class Load:
     from `start` to `stop`.
 
     With `sheds` a 503 is counted, and the next submission follows immediately: a client that does not
-    heed Retry-After.
+    heed Retry-After. With `again` the submissions have these numbers in turn instead of fresh ones, so
+    that they come again and again.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Load:
         key: str | None = None,
         body: bytes = BODY,
         sheds: bool = False,
+        again: range | None = None,
     ) -> None:
         self.accepted = 0
         self.shed = 0
@@ -49,8 +53,10 @@ class Load:
         self.taken: list[float] = []  # seconds of each request
         self.refusal: str | None = None
         self.stopping = False
-        sent = b"" if key is None else b"\r\nAuthorization: Bearer " + key.encode()
-        self._head = HEAD + str(len(body % 0)).encode() + sent + KEY
+        self.replayed = 0
+        self.again = again is not None
+        self._numbers: Iterator[int] = _numbers if again is None else itertools.cycle(again)
+        self._head = HEAD + str(len(body % 0)).encode() + authorization(key) + KEY
         self._body = body
         self._port = port
         self._count = connections
@@ -86,8 +92,19 @@ class Load:
 
     def request(self) -> bytes:
         """The next submission."""
-        number = next(_numbers)
+        number = next(self._numbers)
         return self._head % number + self._body % number
+
+
+def authorization(key: str | None) -> bytes:
+    """The header field of an API key, after the end of the line before it; nothing without one."""
+    return b"" if key is None else b"\r\nAuthorization: Bearer " + key.encode()
+
+
+def fresh_numbers(count: int) -> range:
+    """Numbers of submissions that no load of this process has used or will use."""
+    first = next(_numbers)
+    return range(first, first + 1 + sum(1 for _ in itertools.islice(_numbers, count - 1)))
 
 
 class Connection(asyncio.Protocol):
@@ -112,6 +129,8 @@ class Connection(asyncio.Protocol):
             return
         if head.startswith(ACCEPTED):
             self._load.accepted += 1
+            if self._load.again and REPLAYED in head:
+                self._load.replayed += 1
             self._load.taken.append(perf_counter() - self._began)
         elif self._load.sheds and head.startswith(SHED) and b"retry-after: " in head:
             self._load.shed += 1

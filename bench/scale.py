@@ -15,6 +15,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     single_tasks: int = 2_000
     concurrent_tasks: int = 20_000
     http_seconds: float = 8.0
+    turn_seconds: float = 1.5
+    turns: int = 10
     latency_tasks: int = 300
     kills: int = 20
     lost_workers: int = 5
@@ -47,6 +49,8 @@ QUICK = Scale(
     single_tasks=300,
     concurrent_tasks=2_000,
     http_seconds=2.0,
+    turn_seconds=0.2,
+    turns=2,
     latency_tasks=50,
     kills=1,
     lost_workers=1,

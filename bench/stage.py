@@ -14,7 +14,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import psycopg
+from msgspec import Struct
 from psycopg.sql import SQL, Identifier, Literal
 
 from bench.lookout import Lookout, open_lookout
@@ -28,6 +30,20 @@ from leaseq.operations.open_engine import open_engine
 
 APP = "bench.app:app"
 SERVER = "postgres."
+# The scopes of a client that submits and follows: an answer then holds what it holds without keys.
+SCOPES = ("submit", "read", "payloads")
+
+
+class Api(Struct, frozen=True):
+    """One API process. `key`: the API key of its clients, if it asks for one."""
+
+    service: Service
+    port: int
+    key: str | None
+
+    @property
+    def pid(self) -> int:
+        return self.service.pid
 
 
 class Stage:
@@ -36,7 +52,6 @@ class Stage:
     def __init__(self, config: Config, *, postgres: PostgresServer, valkey: ValkeyServer) -> None:
         self.config = config
         self.services: list[Service] = []
-        self.api_key: str | None = None  # with api_auth=keys
         self._postgres = postgres
         self._valkey = valkey
         self.engine: Engine
@@ -77,16 +92,21 @@ class Stage:
         await service.hear("reaper.started")
         return service
 
-    async def api(self) -> Service:
-        """An API, once it listens on the port of the configuration."""
-        if self.config.api_auth == "keys":
+    async def api(self, *, auth: str | None = None) -> Api:
+        """An API, once it listens, on a port that the system chooses. `auth`: another value of
+        api_auth than that of the configuration."""
+        config = msgspec.structs.replace(self.config, api_port=0)
+        if auth is not None:
+            config = msgspec.structs.replace(config, api_auth=auth)
+        key = None
+        if config.api_auth == "keys":
             issued = await self.engine.access.create_key(
-                "bench", scopes=["submit"], tenant=None, expires_seconds=None
+                "bench", scopes=SCOPES, tenant=None, expires_seconds=None
             )
-            self.api_key = issued.text
-        service = self.start("api")
-        await service.hear("api.started")
-        return service
+            key = issued.text
+        service = self.start("api", config=config)
+        (started, *_) = await service.hear("api.started")
+        return Api(service=service, port=started["port"], key=key)
 
 
 @asynccontextmanager

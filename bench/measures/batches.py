@@ -1,6 +1,7 @@
 """Batches over HTTP, beside `submit_many` from Python in the same run.
 
-Turns alternate, so that both have the same machine. No item has an idempotency key.
+Turns alternate, so that all have the same machine. No item has an idempotency key. Both formats go to
+an API without API keys, and to one with them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+from bench.auth import open_apis
 from bench.cost import Meter
 from bench.figures import Reading
+from bench.http_load import authorization
 from bench.processes import BenchFailed
 from bench.scale import Scale
 from bench.stage import Stage, set_up
@@ -28,7 +31,7 @@ AT_ONCE = 2
 TURNS = 3
 HEAD = (
     b"POST /api/tasks/batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %b\r\n"
-    b"Content-Length: %d\r\n\r\n"
+    b"Content-Length: %d%b\r\n\r\n"
 )
 ITEM = b'{"type":"noop","payload":{"order_id":1%09d,"note":"' + NOTE.encode() + b'"}}'
 FORMATS = {"array": b"application/json", "lines": b"application/x-ndjson"}
@@ -40,9 +43,8 @@ async def batches(scale: Scale) -> list[Reading]:
     """The rate and the cost of both formats and of `submit_many`, and the share of its rate."""
     items = min(MOST_ITEMS, scale.bulk_tasks)
     count = max(1, scale.bulk_tasks // items)
-    async with set_up({"api_port": "0"} | scale.settings) as stage:
-        api = await stage.api()
-        port = api.heard("api.started")[0]["port"]
+    async with set_up(scale.settings) as stage:
+        apis = await open_apis(stage)
         client = Leaseq(stage.config)
 
         @client.task
@@ -52,10 +54,12 @@ async def batches(scale: Scale) -> list[Reading]:
             await client.submit_many(noop.bind(order_id=n, note=NOTE) for n in range(count * items))
 
         ways: dict[str, tuple[Work, dict[str, int]]] = {}
-        both = {"API": api.pid, "client": os.getpid()}
         for name, media_type in FORMATS.items():
-            raw = request(media_type, items)
-            ways[f"{NAME}, {name}"] = partial(send_all, port, raw, items, count), both
+            for suffix, api in apis.items():
+                raw = request(media_type, items, key=api.key)
+                pids = {"API": api.pid, "client": os.getpid()}
+                send = partial(send_all, api.port, raw, items, count)
+                ways[f"{NAME}, {name}{suffix}"] = send, pids
         ways[BESIDE] = submit, {"client": os.getpid()}
         async with client:
             for work, _ in ways.values():  # prepares statements and connections
@@ -85,12 +89,12 @@ async def _play(
     return readings
 
 
-def request(media_type: bytes, items: int) -> bytes:
-    """One batch of so many items."""
+def request(media_type: bytes, items: int, *, key: str | None = None) -> bytes:
+    """One batch of so many items, with an API key where one is asked for."""
     encoded = [ITEM % number for number in range(items)]
     by_line = media_type == FORMATS["lines"]
     body = b"\n".join(encoded) if by_line else b"[" + b",".join(encoded) + b"]"
-    return HEAD % (media_type, len(body)) + body
+    return HEAD % (media_type, len(body), authorization(key)) + body
 
 
 async def send_all(port: int, raw: bytes, items: int, count: int) -> None:

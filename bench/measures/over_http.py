@@ -58,18 +58,14 @@ async def over_http(scale: Scale) -> list[Reading]:
 
 async def play_http(scale: Scale) -> Window:
     """Submit as fast as 64 connections get their answers."""
-    async with set_up({"api_port": "0"} | scale.settings) as stage:
-        services = {
-            "API": await stage.api(),
-            "worker": await stage.worker(),
-            "reaper": await stage.reaper(),
+    async with set_up(scale.settings) as stage:
+        api = await stage.api()
+        pids = {
+            "API": api.pid,
+            "worker": (await stage.worker()).pid,
+            "reaper": (await stage.reaper()).pid,
         }
-        pids = {name: service.pid for name, service in services.items()}
-        load = Load(
-            services["API"].heard("api.started")[0]["port"],
-            connections=CONNECTIONS,
-            key=stage.api_key,
-        )
+        load = Load(api.port, connections=CONNECTIONS, key=api.key)
         await load.start()
         await asyncio.sleep(WARM_UP_SECONDS)
         window = await _window(stage, load, pids, seconds=scale.http_seconds)

@@ -26,26 +26,20 @@ async def overload(scale: Scale) -> list[Reading]:
     """Memory after each quarter of `scale.overload_seconds`, and how much of it came after the
     first."""
     sizes: list[dict[str, float]] = []
-    async with set_up({"api_port": "0"} | scale.settings) as stage:
-        services = {
-            "API": await stage.api(),
-            "worker": await stage.worker(),
-            "reaper": await stage.reaper(),
+    async with set_up(scale.settings) as stage:
+        api = await stage.api()
+        pids = {
+            "API": api.pid,
+            "worker": (await stage.worker()).pid,
+            "reaper": (await stage.reaper()).pid,
         }
-        load = Load(
-            services["API"].heard("api.started")[0]["port"],
-            connections=CONNECTIONS,
-            key=stage.api_key,
-            body=BODY,
-        )
+        load = Load(api.port, connections=CONNECTIONS, key=api.key, body=BODY)
         await load.start()
         begin = await stage.witness.now()
         for _ in range(PARTS):
             await asyncio.sleep(scale.overload_seconds / PARTS)
             load.check()
-            sizes.append(
-                await _sizes(stage, {name: service.pid for name, service in services.items()})
-            )
+            sizes.append(await _sizes(stage, pids))
         await load.stop()
         done = await stage.witness.ended_between(begin, await stage.witness.now())
     grown = {who: sizes[-1][who] - sizes[0][who] for who in sizes[0]}

@@ -15,12 +15,13 @@ from time import monotonic
 
 from msgspec import Struct
 
+from bench.auth import MODES
 from bench.figures import Reading, percentile
 from bench.http_load import Load
 from bench.measures.memory import rss
-from bench.processes import BenchFailed, Service
+from bench.processes import BenchFailed
 from bench.scale import Scale
-from bench.stage import set_up
+from bench.stage import Api, set_up
 from leaseq.config import Config
 
 TIMES = 10
@@ -39,39 +40,48 @@ class Window(Struct, frozen=True, kw_only=True):
 
 
 async def shed(scale: Scale) -> list[Reading]:
-    """Accepted work under ten times the load, beside what the API does without overload."""
+    """Accepted work under ten times the load, beside what the API does without overload: of an API
+    without API keys, then of one with them, each with servers of its own."""
+    readings = []
+    for suffix, mode in MODES.items():
+        full, over = await _play(scale, mode)
+        readings += _readings(f"{NAME}{suffix}", full, over)
+    return readings
+
+
+async def _play(scale: Scale, mode: str) -> tuple[Window, Window]:
     admitted = Config().api_requests
     served, client = _two_cores()
-    settings = {"api_port": "0", "api_connections": str(2 * TIMES * admitted)} | scale.settings
+    settings = {"api_connections": str(2 * TIMES * admitted)} | scale.settings
     with _running_on(served) as move:
         async with set_up(settings) as stage:
-            api = await stage.api()
+            api = await stage.api(auth=mode)
             move(client)
-            full = await _load(api, connections=admitted, seconds=scale.shed_seconds)
-            over = await _load(
-                api,
-                connections=TIMES * admitted,
-                seconds=scale.shed_seconds,
-            )
+            seconds = scale.shed_seconds
+            full = await _load(api, connections=admitted, seconds=seconds)
+            over = await _load(api, connections=TIMES * admitted, seconds=seconds)
+    return full, over
+
+
+def _readings(name: str, full: Window, over: Window) -> list[Reading]:
     return [
-        Reading(f"{NAME}: accepted under overload, of the full rate", "%", 100 * over.accepted / full.accepted),
-        Reading(f"{NAME}: full rate", "tasks/s", full.accepted),
-        Reading(f"{NAME}: accepted under overload", "tasks/s", over.accepted),
-        Reading(f"{NAME}: refused", "1/s", over.shed),
-        Reading(f"{NAME}: refused share", "%", 100 * over.shed / (over.shed + over.accepted)),
-        Reading(f"{NAME}: accepted, p50", "ms", MILLISECONDS * percentile(over.taken, 0.5)),
-        Reading(f"{NAME}: accepted, p99", "ms", MILLISECONDS * percentile(over.taken, 0.99)),
-        Reading(f"{NAME}: accepted without overload, p99", "ms", MILLISECONDS * percentile(full.taken, 0.99)),
-        Reading(f"{NAME}: memory of the API without overload", "MB", full.memory[-1]),
-        Reading(f"{NAME}: memory of the API under overload, at the end", "MB", over.memory[-1]),
-        Reading(f"{NAME}: it grew in the second half", "MB", over.memory[-1] - over.memory[0]),
+        Reading(f"{name}: accepted under overload, of the full rate", "%", 100 * over.accepted / full.accepted),
+        Reading(f"{name}: full rate", "tasks/s", full.accepted),
+        Reading(f"{name}: accepted under overload", "tasks/s", over.accepted),
+        Reading(f"{name}: refused", "1/s", over.shed),
+        Reading(f"{name}: refused share", "%", 100 * over.shed / (over.shed + over.accepted)),
+        Reading(f"{name}: accepted, p50", "ms", MILLISECONDS * percentile(over.taken, 0.5)),
+        Reading(f"{name}: accepted, p99", "ms", MILLISECONDS * percentile(over.taken, 0.99)),
+        Reading(f"{name}: accepted without overload, p99", "ms", MILLISECONDS * percentile(full.taken, 0.99)),
+        Reading(f"{name}: memory of the API without overload", "MB", full.memory[-1]),
+        Reading(f"{name}: memory of the API under overload, at the end", "MB", over.memory[-1]),
+        Reading(f"{name}: it grew in the second half", "MB", over.memory[-1] - over.memory[0]),
     ]  # fmt: skip
 
 
-async def _load(api: Service, *, connections: int, seconds: float) -> Window:
+async def _load(api: Api, *, connections: int, seconds: float) -> Window:
     """Some seconds of load by so many connections, after a warm-up."""
-    port = api.heard("api.started")[0]["port"]
-    load = Load(port, connections=connections, sheds=True)
+    load = Load(api.port, connections=connections, key=api.key, sheds=True)
     await load.start()
     await asyncio.sleep(WARM_UP_SECONDS)
     began, accepted, refused = monotonic(), load.accepted, load.shed

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bench.auth import MODES
 from bench.paper import Report
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
 
 
-@pytest.mark.slow("one whole measurement, as a program")
-async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
+@pytest.mark.slow("two whole measurements, as a program")
+async def test_a_drain_and_the_cost_of_keys_are_measured(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -25,6 +26,7 @@ async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
             "bench",
             "--quick",
             "drain-1",
+            "auth",
             "--tasks",
             "6000",
             "--results",
@@ -49,6 +51,9 @@ async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
     rate = report.figures["drain-1"][0]
     assert (rate.unit, len(rate.values)) == ("tasks/s", 1)
     assert rate.median > 0
+    assert {figure.name.partition(":")[0] for figure in report.figures["auth"]} == {
+        f"HTTP {kind}{suffix}" for kind in ("submissions", "replays") for suffix in MODES
+    }
     assert f"| {rate.name} | tasks/s |" in out.decode()
     assert kept.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert matching(tmp_path, "*") == [tmp_path / "results"]

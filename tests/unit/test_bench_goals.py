@@ -36,6 +36,21 @@ def test_a_goal_may_be_a_share_of_another_figure() -> None:
     assert (due.bound, due.reached) == (900.0, True)
 
 
+def test_of_several_figures_the_one_farthest_from_the_goal_decides() -> None:
+    cost = ": CPU of the API, added by authentication"
+    share = ": rate, of that of submit_many"
+    figures = {
+        "auth": [
+            Figure(f"HTTP {name}{cost}", "%", [value]) for name, value in (("a", 1), ("b", 4))
+        ],
+        "batch": [Figure(f"{name}{share}", "%", [value]) for name, value in (("a", 70), ("b", 90))],
+    }
+    assert {v.goal.measurement: (v.figure.median, v.reached) for v in judge(figures, Scale())} == {
+        "auth": (4, False),
+        "batch": (70, False),
+    }
+
+
 def test_small_scale_measure_decides_no_large_scale_goal() -> None:
     figures = {"kill-many": [Figure("process killed with 10 tasks, 1 kills: p99", "ms", [1.0])]}
     assert len(judge(figures, Scale())) == 1
