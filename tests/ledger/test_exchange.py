@@ -21,7 +21,7 @@ from leaseq.connections.postgres_pool import Pool
 from leaseq.embedded import PostgresServer
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.prepared import PREPARED, Prepared, run_prepared
-from leaseq.ledger.session import Session
+from leaseq.ledger.session import POSITIONAL, Session
 from leaseq_chaos.pace import Pace
 from support.ledger import until_blocked
 from support.proxy import READY_FOR_QUERY, ProxyTo
@@ -49,6 +49,11 @@ async def usable(conn: FastCancelConnection) -> bool:
         assert await ask(conn, "select 1") == [(1,)]
         assert await (await conn.execute("select 2")).fetchone() == (2,)
     return True
+
+
+def test_rows_of_statements_that_are_sent_by_name_are_read_by_position() -> None:
+    """In the same way on a connection of a caller, where the cursor sends them."""
+    assert set(PREPARED) <= POSITIONAL
 
 
 @asynccontextmanager

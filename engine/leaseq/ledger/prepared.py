@@ -42,6 +42,7 @@ HOT = (
     "settle_attempts",
     "find_states",
     "find_changed",
+    "take_tokens",
 )
 PREPARED = {name: Prepared(name) for name in HOT}
 

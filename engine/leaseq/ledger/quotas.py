@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from leaseq.api_keys import RequestLimit
+from leaseq.ledger.arrays import numbers, words
 from leaseq.ledger.session import Session
 
 
@@ -29,13 +30,13 @@ class QuotaLedger:
         The tokens of an answer that was lost are gone.
         """
         params = {
-            "key_ids": list(wanted),
-            "rates": [limit.rate for limit, _ in wanted.values()],
-            "bursts": [limit.burst for limit, _ in wanted.values()],
-            "wanted": [count for _, count in wanted.values()],
+            "key_ids": words(wanted),
+            "rates": numbers(limit.rate for limit, _ in wanted.values()),
+            "bursts": numbers(limit.burst for limit, _ in wanted.values()),
+            "wanted": numbers(count for _, count in wanted.values()),
         }
         found = await self._session.fetch("take_tokens", params)
-        return {row.key_id: Taken(row.granted, row.tokens) for row in found}
+        return {key_id: Taken(granted, tokens) for key_id, granted, tokens in found}
 
 
 __all__ = ["QuotaLedger", "Taken"]

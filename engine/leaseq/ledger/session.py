@@ -97,6 +97,7 @@ POSITIONAL = {
     "handler_succeed",
     "find_states",
     "find_changed",
+    "take_tokens",
 }
 
 
