@@ -67,6 +67,7 @@ async def working(
         finally:
             worker.stop_intake()
             await asyncio.wait([running], timeout=4)
+            await worker.finish()
             await end(running)
 
 

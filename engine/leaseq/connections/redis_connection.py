@@ -10,9 +10,10 @@ Values in Redis are hostile, and a value is read into memory completely before i
 a connection is dropped once 64 KiB of one incomplete value have arrived. No value that leaseq reads
 is that large.
 
-Invariants: a command never loses a cancellation. A condemned connection sends nothing more, but
-outstanding replies of a pipeline are read. An answer that says nothing about the role of the server
-(full, busy, no right, wrong type) condemns no connection.
+Invariants: a command never loses a cancellation. A connection that is closed while it is being
+opened stays closed. A condemned connection sends nothing more, but outstanding replies of a
+pipeline are read. An answer that says nothing about the role of the server (full, busy, no right,
+wrong type) condemns no connection.
 """
 
 from __future__ import annotations
@@ -122,9 +123,14 @@ class Guarded(AbstractConnection):
         self._guard = guard
         self._generation = guard.generation
         self._admitted = False
+        self._closed_meanwhile = False
         self._deadline: float | None = None  # until when a reply is awaited
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(**options, parser_class=_BoundedParser)
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        self._closed_meanwhile = True
+        await super().disconnect(*args, **options)
 
     async def _connect(self) -> None:
         # Before the name is resolved: the next condemnation may concern the server that this
@@ -134,7 +140,11 @@ class Guarded(AbstractConnection):
         if self._alarm is not None:  # perhaps of another event loop
             self._alarm.cancel()
             self._alarm = None
+        self._closed_meanwhile = False
         await super()._connect()  # type: ignore[safe-super, no-untyped-call]
+        if self._closed_meanwhile:  # by its pool, which does not close it again
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError("the connection was closed while it was being opened")
         self._transport = self._writer.transport
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:

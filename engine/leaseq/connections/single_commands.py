@@ -6,7 +6,8 @@ redis-py's own pool and is exchanged on it (`exchange` in redis_connection.py). 
 authentication, TLS and closing stay with redis-py, and so do pipelines.
 
 Invariants: a command is sent at most once. A connection on which a reply may be outstanding is
-closed before it returns to its pool.
+closed before it returns to its pool. A pool that was closed lends nothing, so it leaves no
+connection behind.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from leaseq.connections.redis_connection import Guarded
 
@@ -27,6 +29,11 @@ class SharedPool(BlockingConnectionPool):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._waiting = 0
+        self._is_closed = False
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        await super().aclose()
 
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         self._waiting += 1
@@ -35,9 +42,14 @@ class SharedPool(BlockingConnectionPool):
         finally:
             self._waiting -= 1
 
+    async def ensure_connection(self, connection: Any) -> None:
+        if self._is_closed:  # perhaps while the caller waited for its turn
+            raise RedisConnectionError("the connections to Redis were closed")
+        await super().ensure_connection(connection)
+
     def borrow(self) -> Guarded | None:
         """An idle connection, which may have been closed meanwhile. None: wait for one."""
-        if self._waiting or not self._available_connections:
+        if self._waiting or self._is_closed or not self._available_connections:
             return None
         connection = cast(Guarded, self._available_connections.pop())
         self._in_use_connections.add(connection)
