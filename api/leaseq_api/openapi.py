@@ -29,11 +29,10 @@ from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import EVENT_VIEWS
 from leaseq_api.follow.stream_query import FeedQuery, StreamQuery
 from leaseq_api.idempotency import HEADER
-from leaseq_api.problem_kinds import KINDS
-from leaseq_api.problems import PROBLEM_JSON, RETRY_AFTER_SECONDS, SPREAD_SECONDS, Problem
+from leaseq_api.problem_responses import Tree, header_of, problem_responses
+from leaseq_api.problems import Problem
+from leaseq_api.quotas.document import LIMIT_FIELDS, add_limit_fields
 from leaseq_api.schemas import FreshTaskView, ListQuery, OperationQuery
-
-Tree = dict[str, Any]
 
 _DESCRIPTION = (
     "A reliable task queue. A task answered with 202 is recorded in Postgres and reaches SUCCESS, FAILED or CANCELLED. "
@@ -148,7 +147,11 @@ def openapi_config(version: str, *, key_required: bool) -> OpenAPIConfig:
 def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
     """The document, from what the framework has derived."""
     document = deepcopy(derived)
-    document["components"] = {"schemas": _components(), "securitySchemes": deepcopy(_KEYS)}
+    document["components"] = {
+        "schemas": _components(),
+        "headers": deepcopy(LIMIT_FIELDS),
+        "securitySchemes": deepcopy(_KEYS),
+    }
     document["tags"] = deepcopy(_TAGS)
     for route in app.routes:
         item = document["paths"].get(route.path_format)
@@ -225,7 +228,9 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             }
     for response in responses.values():
         response.pop("headers" if not response.get("headers") else "", None)
-    operation["responses"] = dict(sorted((responses | problem_responses(codes)).items()))
+    responses |= problem_responses(codes)
+    add_limit_fields(responses, codes)
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _security(scope: str | None) -> list[Tree]:
@@ -257,10 +262,10 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
         "anyOf": [_ref("TaskView"), _ref("RememberedTask")]
     }
     accepted["headers"] = {
-        "Location": _header(
+        "Location": header_of(
             "The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"
         ),
-        "Idempotent-Replayed": _header("Present where the key was seen before", enum=["true"]),
+        "Idempotent-Replayed": header_of("Present where the key was seen before", enum=["true"]),
     }
 
 
@@ -298,41 +303,6 @@ def _query_parameters(query: type[msgspec.Struct]) -> list[Tree]:
     ]
 
 
-def problem_responses(codes: tuple[str, ...]) -> Tree:
-    """The responses for problems, by status."""
-    by_status: dict[int, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(KINDS[code].status, []).append(code)
-    return {
-        str(status): _problem_response(status, sorted(set(of_status)))
-        for status, of_status in by_status.items()
-    }
-
-
-def _problem_response(status: int, codes: list[str]) -> Tree:
-    headers = {
-        "Link": _header(
-            "The page about the code",
-            required=True,
-            pattern='^</problems/[a-z_]+>; rel="describedby"',
-        )
-    }
-    retry = [KINDS[code].retry for code in codes]
-    if any(retry):
-        spread = "overloaded" in codes
-        seconds: Tree = {"enum": list(SPREAD_SECONDS)} if spread else {"const": RETRY_AFTER_SECONDS}
-        seconds = {"pattern": "^[1-9][0-9]*$"} if status == 429 else seconds
-        headers["Retry-After"] = _header(
-            "Seconds after which the same may succeed", required=all(retry), **seconds
-        )
-    if status == 405:
-        headers["Allow"] = _header(
-            "The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$"
-        )
-    content = {PROBLEM_JSON: {"schema": _ref("Problem")}}
-    return {"description": f"code: {', '.join(codes)}", "headers": headers, "content": content}
-
-
 def _head(get: Tree) -> Tree:
     """HEAD of an address: its answers to GET without their content."""
     responses = {
@@ -356,7 +326,7 @@ def _head(get: Tree) -> Tree:
 
 def _options(path: str, item: Tree, *, api: bool) -> Tree:
     name = re.sub(r"[^a-z_]+", "_", path).strip("_")
-    allow = _header("The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$")
+    allow = header_of("The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$")
     responses = {"204": {"description": "The methods of the address", "headers": {"Allow": allow}}}
     codes = (*IN_FRONT, *(["host_unknown"] if api else []), *(["not_found"] if "{" in path else []))
     operation: Tree = {
@@ -377,14 +347,6 @@ def _options(path: str, item: Tree, *, api: bool) -> Tree:
     return operation | ({"parameters": of_path} if of_path else {})
 
 
-def _header(description: str, *, required: bool = False, **schema: Any) -> Tree:
-    return {
-        "description": description,
-        "required": required,
-        "schema": {"type": "string", **schema},
-    }
-
-
 def _ref(name: str) -> Tree:
     return {"$ref": _REF.format(name=name)}
 
@@ -396,5 +358,4 @@ __all__ = [
     "change_codes",
     "complete",
     "openapi_config",
-    "problem_responses",
 ]

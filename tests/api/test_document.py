@@ -220,6 +220,31 @@ async def test_every_code_stands_at_an_operation_and_every_problem_has_its_heade
     assert told == set(KINDS)
 
 
+async def test_answers_to_a_key_with_a_limit_may_have_its_fields(api: Api) -> None:
+    fields = {"RateLimit", "RateLimit-Policy"}
+    assert set(api.document.content["components"]["headers"]) == fields
+    limited = 0
+    for path, item in api.document.paths.items():
+        for method, operation in item.items():
+            responses = operation["responses"]
+            with_fields = {
+                status
+                for status, response in responses.items()
+                if fields <= set(response.get("headers", {}))
+            }
+            if not path.startswith("/api/") or method == "options":
+                assert not with_fields, (method, path)
+                assert "429" not in responses, (method, path)
+                continue
+            limited += 1
+            assert {status for status in responses if int(status) < 400} <= with_fields
+            # Refused before the key is known: by the HTTP server, for the host, for the key itself.
+            assert not with_fields & {"401", "408", "414", "421", "431", "501"}, (method, path)
+            assert {"404", "429", "503"} & set(responses) <= with_fields, (method, path)
+            assert responses["429"]["headers"]["Retry-After"]["required"], (method, path)
+    assert limited > 30
+
+
 async def test_every_address_is_in_the_document_with_head_and_options(api: Api) -> None:
     for path, item in api.document.paths.items():
         assert ("get" in item) == ("head" in item)

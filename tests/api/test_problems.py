@@ -192,7 +192,10 @@ async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(ap
             "503",
         )
     }
-    assert set(submit["responses"]["202"]["headers"]) == {"Location", "Idempotent-Replayed"}
+    assert set(submit["responses"]["202"]["headers"]) == {
+        *("Location", "Idempotent-Replayed"),
+        *("RateLimit", "RateLimit-Policy"),
+    }
     media = submit["requestBody"]["content"]["application/json"]
     assert media["schema"] == {"$ref": "#/components/schemas/SubmitBody"}
     schema = api.document.content["components"]["schemas"]["SubmitBody"]

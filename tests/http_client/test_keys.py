@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from leaseq.api_keys import RequestLimit
+from leaseq.codec import new_task_id
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq_http import (
@@ -18,6 +21,7 @@ from leaseq_http import (
     RequestRefused,
     ResultInvalid,
     TaskNotFound,
+    TooManyRequests,
     Unauthorized,
 )
 from support.client import Client as Stores
@@ -40,13 +44,13 @@ async def guarded(services: Services, client: Stores) -> str:
 
 @asynccontextmanager
 async def opened(
-    kind: Kind, address: str, *, key: str | None = None, tenant: str | None = None
+    kind: Kind, address: str, *, key: str | None = None, tenant: str | None = None, **more: Any
 ) -> AsyncIterator[Either]:
     if kind is AsyncClient:
-        async with AsyncClient(address, api_key=key, tenant=tenant) as client:
+        async with AsyncClient(address, api_key=key, tenant=tenant, **more) as client:
             yield Either(client)
     else:
-        with Client(address, api_key=key, tenant=tenant) as blocking:
+        with Client(address, api_key=key, tenant=tenant, **more) as blocking:
             yield Either(blocking)
 
 
@@ -66,6 +70,22 @@ async def test_requests_without_a_valid_key_are_unauthorized(kind: Kind, guarded
                 await leaseq.submit("charge", {})
         assert (raised.value.code, raised.value.status) == (code, 401)
         assert key is None or key not in str(raised.value)
+
+
+async def test_request_beyond_the_limit_of_a_key_says_when_to_come_again(
+    kind: Kind, guarded: str, client: Stores
+) -> None:
+    created = await client.engine.access.create_key(
+        *("test",), scopes=["read"], tenant=None, expires_seconds=None, limit=RequestLimit(0.05, 1)
+    )
+    async with opened(kind, guarded, key=created.text, retry_seconds=0) as leaseq:
+        with pytest.raises(TaskNotFound):
+            await leaseq.find(new_task_id())
+        with pytest.raises(TooManyRequests) as raised:
+            await leaseq.find(new_task_id())
+    assert (raised.value.code, raised.value.status) == ("rate_limited", 429)
+    assert raised.value.retry_after is not None
+    assert 1 <= raised.value.retry_after <= 20
 
 
 async def test_missing_scope_is_forbidden_and_contents_are_left_out(

@@ -17,7 +17,10 @@ import msgspec
 from leaseq_api.problems import PROBLEM_JSON
 
 # Headers that say something to a program. One of them that is not in the document is an error, too.
-TELLING = ("allow", "idempotent-replayed", "link", "location", "retry-after")
+TELLING = (
+    *("allow", "idempotent-replayed", "link", "location"),
+    *("ratelimit", "ratelimit-policy", "retry-after"),
+)
 NDJSON = "application/x-ndjson"
 # Addresses for readers, which the document leaves out.
 PAGES = re.compile(r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?|/docs(/[A-Za-z.-]+)?")
@@ -110,7 +113,7 @@ class Document:
     def _check_headers(
         self, foreseen: dict[str, Any], headers: Mapping[str, str], where: str
     ) -> None:
-        by_name = {name.lower(): header for name, header in foreseen.items()}
+        by_name = {name.lower(): self._header(header) for name, header in foreseen.items()}
         for name, header in by_name.items():
             assert name in headers or not header.get("required"), (
                 f"the header {name} is missing: {where}"
@@ -119,6 +122,13 @@ class Document:
             if name in headers:
                 assert name in by_name, f"the header {name} is not in the document: {where}"
                 self.validate(by_name[name]["schema"], headers[name], f"{name} of {where}")
+
+    def _header(self, given: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" not in given:
+            return given
+        name = given["$ref"].removeprefix("#/components/headers/")
+        header: dict[str, Any] = self.content["components"]["headers"][name]
+        return header
 
 
 __all__ = ["Document"]
