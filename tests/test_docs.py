@@ -160,7 +160,9 @@ def test_every_setting_is_explained_with_its_default() -> None:
         for name, value in defaults.items()
     }
     shown |= {name: "embedded" for name, value in defaults.items() if value is None}
-    none = dict.fromkeys(("api_hosts", "api_proxies", "api_tls_cert", "api_tls_key"), "none")
+    none = dict.fromkeys(
+        ("api_hosts", "api_proxies", "api_tls_cert", "api_tls_key", "metrics_port"), "none"
+    )
     shown |= {"handler_postgres_url": "postgres_url"} | none
     shown |= {
         name: str(value).lower() for name, value in defaults.items() if isinstance(value, bool)

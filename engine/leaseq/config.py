@@ -84,6 +84,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hand_back_base_seconds: float = 1.0
     hand_back_cap_seconds: float = 300.0
 
+    # Where a supervisor and a reaper serve their metrics. None: nowhere. 0: on any free port.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+
     # Submission.
     api_host: str = "127.0.0.1"
     api_port: int = 8000
@@ -181,7 +185,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _FIELD_TYPES: dict[str, Any] = get_type_hints(Config)
-_KINDS = {bool: "true, false, 1 or 0", int: "a whole number", float: "a number"}
+_KINDS: dict[Any, str] = {
+    bool: "true, false, 1 or 0",
+    int: "a whole number",
+    int | None: "a whole number",
+    float: "a number",
+}
 _SCHEMES = {
     "postgres_url": ("postgresql://", "postgres://"),
     "handler_postgres_url": ("postgresql://", "postgres://"),
@@ -307,10 +316,10 @@ def _check_alone(field: str, value: Any) -> None:
             raise ConfigInvalid(
                 f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}"
             )
-    elif field == "api_host":
+    elif field in ("api_host", "metrics_host"):
         check_host(_variable(field), value)
-    elif field == "api_port":
-        if not 0 <= value <= 65_535:
+    elif field in ("api_port", "metrics_port"):
+        if value is not None and not 0 <= value <= 65_535:
             raise ConfigInvalid(
                 f"{_variable(field)}={value} is not a port: use a number between 0 and 65535"
             )

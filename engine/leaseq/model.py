@@ -148,6 +148,7 @@ class Settled(Struct, frozen=True):
     state: State  # the new state: CANCELLED if a cancel request came first
     queue: str | None = None  # None after a success, as is the lane: its delivery goes nowhere
     lane: Lane | None = None
+    type: str | None = None  # known after an ending that was no success
 
 
 class TypeDefaults(Struct, frozen=True, kw_only=True):

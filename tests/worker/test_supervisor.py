@@ -18,6 +18,7 @@ from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.open_engine import open_engine
 from leaseq.supervisor.child_process import ChildProcess
+from leaseq.supervisor.fleet_metrics import FleetMetrics
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.supervisor import Supervisor, SupervisorSpec
 from support.client import Client
@@ -206,7 +207,8 @@ async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = SupervisorSpec(app="apps.probe:app", queues=["default"], concurrency=1, processes=1)
-    supervisor = Supervisor(config, client.engine.stores, client.engine.recovery, spec)
+    stores, recovery = client.engine.stores, client.engine.recovery
+    supervisor = Supervisor(config, stores, recovery, spec, FleetMetrics())
 
     async def refuse(spec: object, config: object) -> ChildProcess:
         raise BlockingIOError(11, "Resource temporarily unavailable")

@@ -111,7 +111,8 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
 
 def to_settled(row: Row) -> Settled:
     """settle_attempts.sql"""
-    return Settled(row[0], row[1], STATES[row[2]], row[3], lane(row[4], row[5], row[6]))
+    place = lane(row[4], row[5], row[6])
+    return Settled(row[0], row[1], STATES[row[2]], row[3], place, type=row[7])
 
 
 def to_snapshot(row: Any) -> TaskSnapshot:

@@ -93,6 +93,7 @@ CATALOGUE: dict[str, Kind] = {
     "supervisor.draining": Kind(INFO, "grace_seconds children"),
     "supervisor.stopped": Kind(INFO, "pid"),
     "supervisor.lost": Kind(ERROR, "worker_id"),
+    "metrics.serving": Kind(INFO, "host port"),
     "reaper.started": Kind(INFO, "pid lease_seconds"),
     "reaper.braked": Kind(ERROR, "lapsed workers hosts seconds"),
     "reaper.quieted": Kind(WARNING, "seconds reason"),

@@ -36,6 +36,7 @@ from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.lifecycle import after
 from leaseq.loop import spread
+from leaseq.metrics.tally import OTHER, TALLY
 from leaseq.model import (
     Claim,
     Counts,
@@ -204,6 +205,7 @@ class WorkerRecovery:
                     reason=reason,
                 )
         for given in settled.values():
+            TALLY.of_task(given.queue or OTHER, given.type or OTHER).lost(given.state)
             if given.state is State.FAILED:
                 emit("task.failed", task_id=given.task_id, queue=given.queue, code="crashed")
         return Taken(list(settled.values()), locked)

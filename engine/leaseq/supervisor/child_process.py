@@ -13,6 +13,7 @@ from time import monotonic
 import msgspec
 
 from leaseq.config import Config, hide_secrets, split_secrets
+from leaseq.metrics.tally import TALLY, Series
 from leaseq.supervisor.protocol import Channel, ChildSpec, FromChild, FromSupervisor
 
 BOOT_SECONDS = 120.0
@@ -39,6 +40,7 @@ class ChildProcess:
         self.ready = False
         self.leaving = False
         self.closed = False
+        self.levels: tuple[Series, ...] = ()
         # the supervisor asked it to end, or it was killed while something else had stopped it
         self.excused = False
         self.reading = asyncio.create_task(self._read())
@@ -127,6 +129,8 @@ class ChildProcess:
             self.leaving = self.leaving or message.leaving
             self.ready = self.ready or message.ready
             self.closed = self.closed or message.closed
+            TALLY.add(message.counted)
+            self.levels = message.levels or self.levels
 
 
 def _pipe_with(data: bytes) -> int:

@@ -18,6 +18,8 @@ import time
 import msgspec
 from msgspec import Struct, field
 
+from leaseq.metrics.tally import Series
+
 EXIT_STORE_AWAY = 69  # the process could not start: Postgres takes no connections
 EXIT_UNCLOSED = 74  # it drained, but could not close its worker: a store was away
 EXIT_LEASE_LOST = 75  # it lost its lease
@@ -48,6 +50,8 @@ class FromChild(Struct, frozen=True, omit_defaults=True):
     ready: bool = False
     leaving: bool = False  # the process ends by its own decision: no handler ended it
     closed: bool = False  # everything was settled and released: there is nothing to recover
+    counted: tuple[Series, ...] = ()  # since the message before
+    levels: tuple[Series, ...] = ()  # gauges, in place of those before
 
 
 class FromSupervisor(Struct, frozen=True, omit_defaults=True):

@@ -24,6 +24,8 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.loop import Pauses, Retries, end, pause, retry, run_forever
+from leaseq.metrics.listener import serving_metrics
+from leaseq.metrics.tally import TALLY
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
 from leaseq.operations.open_engine import open_engine
@@ -31,6 +33,7 @@ from leaseq.operations.recover import Death, WorkerRecovery
 from leaseq.operations.stores import Stores
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.descendants import kill_descendants
+from leaseq.supervisor.fleet_metrics import FleetMetrics
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import (
     EXIT_LEASE_LOST,
@@ -71,13 +74,18 @@ class Supervisor:
     """Keeps `processes` worker processes running."""
 
     def __init__(
-        self, config: Config, stores: Stores, recovery: WorkerRecovery, spec: SupervisorSpec
+        self,
+        config: Config,
+        stores: Stores,
+        recovery: WorkerRecovery,
+        spec: SupervisorSpec,
+        fleet: FleetMetrics,
     ) -> None:
         self._config = config
         self._stores = stores
         self._recovery = recovery
         self._spec = spec
-        self._children: dict[str, ChildProcess] = {}
+        self._children = fleet.children
         self._beat = Heartbeat(config, stores, spec.queues)
         self._stop = asyncio.Event()
         self._gone = asyncio.Event()
@@ -324,15 +332,20 @@ def describe_exit(code: int) -> str:
 def serve(config: Config, spec: SupervisorSpec) -> int:
     """Run a supervisor until SIGTERM or SIGINT; returns the exit code.
 
-    Raises `ServerUnreachable` where Postgres is away at the start.
+    Raises `ServerUnreachable` where Postgres is away at the start, `ConfigInvalid` where the port of
+    the metrics cannot be used.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, spec))
 
 
 async def _serve(config: Config, spec: SupervisorSpec) -> int:
-    async with open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine:
-        return await Supervisor(config, engine.stores, engine.recovery, spec).run()
+    fleet = FleetMetrics()
+    async with (
+        serving_metrics(config, "worker", TALLY.series, fleet.series),
+        open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine,
+    ):
+        return await Supervisor(config, engine.stores, engine.recovery, spec, fleet).run()
 
 
 __all__ = ["Supervisor", "SupervisorSpec", "serve"]

@@ -55,6 +55,7 @@ from leaseq.worker.process.parent_death import die_with_supervisor, outlive_supe
 from leaseq.worker.process.runner import run
 from leaseq.worker.process.shared_loop import SharedLoop
 from leaseq.worker.process.watchdog import Watchdog
+from leaseq.worker.report_counts import CountsReport
 from leaseq.worker.slots import Slots
 from leaseq.worker.worker import Worker
 
@@ -94,10 +95,11 @@ class Child:
             return await self._work(engine, worker)
 
     async def _work(self, engine: Engine, worker: Worker) -> int:
+        report = CountsReport(worker, self._channel, tick_seconds=TICK_SECONDS)
         working = asyncio.create_task(worker.run())
         ending = asyncio.create_task(self._ending.wait())
         ticking, listening = (
-            asyncio.create_task(self._tick(worker)),
+            asyncio.create_task(self._tick(worker, report)),
             asyncio.create_task(self._listen()),
         )
         everything = [working, ending, ticking, listening]
@@ -123,6 +125,7 @@ class Child:
         await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
         await end(working)
+        report.send()
         if crashed:
             raise crashed
         if self._lease_lost:
@@ -148,7 +151,7 @@ class Child:
         self._channel.send(FromChild(closed=True))
         return True
 
-    async def _tick(self, worker: Worker) -> None:
+    async def _tick(self, worker: Worker, report: CountsReport) -> None:
         """Show that the loop turns, and check the lease: it counts from the sending of the last
         acknowledged renewal."""
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
@@ -160,6 +163,7 @@ class Child:
             ignore_signals()
             restore_streams()
             self._keep_limits()
+            report.tick()
             self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken))
             if boottime() - self._renewed_at > allowed:
                 # This process may have been slow, not the supervisor: its messages may lie unread

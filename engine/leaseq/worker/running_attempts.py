@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -44,6 +45,10 @@ class RunningAttempts:
 
     def task_ids(self) -> list[str]:
         return list(self._attempts)
+
+    def queues(self) -> Iterator[str]:
+        """The queue of each of them."""
+        return (attempt.claimed.queue for attempt in self._attempts.values())
 
     def stop(self, task_id: str, reason: Stop) -> None:
         """Stop the attempt of one task, if it is still here."""

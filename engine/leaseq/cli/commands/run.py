@@ -123,6 +123,8 @@ def worker(
     back immediately.
     """
     config = configure(concurrency=concurrency, processes=processes)
+    if config.metrics_port is not None:
+        require_extra("metrics", needs=("prometheus_client",))
     chosen = _queues(queues, load(app))
     _begin(config, until_eof=until_eof)
     with checked_servers(config) as ready:

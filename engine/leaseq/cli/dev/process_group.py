@@ -39,6 +39,8 @@ class ProcessGroup:
         self._changes = changes
         self._stopping = asyncio.Event()
         env = os.environ | {"LEASEQ_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+        # Worker and reaper cannot share it. The API serves its metrics on its own port.
+        env.pop("LEASEQ_METRICS_PORT", None)
         api = ProcessSpec(
             name="api",
             arguments=["api", "--port", str(config.api_port)],

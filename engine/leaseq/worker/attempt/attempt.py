@@ -29,6 +29,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
 from leaseq.loop import Pauses
+from leaseq.metrics.tally import TALLY
 from leaseq.model import ClaimedTask, Ending, Settled, State
 from leaseq.observability.telemetry import emit, listening
 from leaseq.registry import Handler
@@ -65,6 +66,7 @@ class Attempt:
         self._services = services
         self._done = done
         self._began = monotonic()
+        self._counts = TALLY.of_task(claimed.queue, claimed.type)
         self._stop: Stop | None = None
         self._handle: AttemptHandle | None = None  # of a handler that takes a context
         self._handler_task: asyncio.Task[Ending] | None = None
@@ -114,6 +116,7 @@ class Attempt:
         claimed, handlers = self.claimed, self._services.handlers
         if listening("attempt.started"):
             emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
+        self._counts.started += 1
         self.handler = handler
         if handler.context_parameter is not None:
             self._handle = AttemptHandle(
@@ -315,6 +318,7 @@ class Attempt:
             # The delivery stays in the processing list. If this worker is closed, its recovery is
             # about to move the delivery, to its lane if the task is PENDING again; if not, the list
             # audit finds it unknown and asks the ledger about it.
+            TALLY.count("leaseq_attempts_fenced_total", self.claimed.queue)
             emit("attempt.fenced", asdict(self.claimed.claim))
             self.release_done()
             return
@@ -324,6 +328,8 @@ class Attempt:
     def _report(self, settled: Settled) -> None:
         claimed, ending = self.claimed, self._ending
         assert ending is not None, "it was settled"
+        seconds = monotonic() - self._began
+        self._counts.settled(ending.outcome, settled.state, seconds)
         fields = {
             "task_id": settled.task_id,
             "type": claimed.type,
@@ -331,7 +337,7 @@ class Attempt:
             "attempt": settled.attempt,
             "outcome": ending.outcome,
             "state": settled.state,
-            "seconds": int((monotonic() - self._began) * 10_000) / 10_000,
+            "seconds": int(seconds * 10_000) / 10_000,
         }
         if ending.error is not None:
             fields["error"] = self._services.decider.loggable(ending.error)[:200]

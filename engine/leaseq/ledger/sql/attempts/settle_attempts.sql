@@ -79,5 +79,5 @@ with endings as materialized (
     from settled where state = 'SCHEDULED'
     on conflict (task_id) do update set run_at = excluded.run_at, awaited_type = excluded.awaited_type
 )
-select id::text, attempt, state, queue, priority, crash_count, loss_count
+select id::text, attempt, state, queue, priority, crash_count, loss_count, type
 from settled

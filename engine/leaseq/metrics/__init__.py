@@ -1,0 +1,1 @@
+"""Count what a process does, and expose the counts to Prometheus."""

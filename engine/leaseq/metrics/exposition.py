@@ -1,0 +1,94 @@
+"""Write metrics in the text formats of Prometheus and OpenMetrics.
+
+The words are the library's: this file hands it the counts as families. They are written in a
+thread, because a full tally is 25,000 lines, and the loop of a supervisor has leases to renew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from leaseq.metrics.catalogue import METRICS, Role
+from leaseq.metrics.tally import BOUNDS, Series
+
+# Powers of two, and infinity.
+EXPOSED = BOUNDS[::2]
+_BUCKETS = [*(repr(bound) for bound in EXPOSED), "+Inf"]
+
+Source = Callable[[], Iterable[Series]]
+
+
+class Exposition:
+    """The metrics of one process. Each of `sources` is asked at every scrape."""
+
+    def __init__(self, role: Role, *sources: Source) -> None:
+        self._role = role
+        self._sources = sources
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """The text in the format that an Accept header asks for, and its content type."""
+        series = [each for source in self._sources for each in source()]
+        encode, content_type = choose_encoder(accept)
+        return await asyncio.to_thread(encode, Families(self._role, series)), content_type
+
+
+class Families(Collector):
+    """The families of a role with these series, as the library collects them."""
+
+    def __init__(self, role: Role, series: Sequence[Series]) -> None:
+        self._role = role
+        self._series = series
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of this role, those without a series, too."""
+        families = {
+            name: _family(name) for name, metric in METRICS.items() if self._role in metric.roles
+        }
+        for series in self._series:
+            if series.name in families:
+                _add(families[series.name], series)
+        yield from families.values()
+
+
+def _family(name: str) -> Metric:
+    metric = METRICS[name]
+    labels = list(metric.labels)
+    if metric.kind == "counter":
+        return CounterMetricFamily(name, metric.text, labels=labels, unit=metric.unit)
+    if metric.kind == "histogram":
+        return HistogramMetricFamily(name, metric.text, labels=labels, unit=metric.unit)
+    if metric.kind == "info":
+        return InfoMetricFamily(name, metric.text, labels=labels)
+    return GaugeMetricFamily(name, metric.text, labels=labels, unit=metric.unit)
+
+
+def _add(family: Metric, series: Series) -> None:
+    if isinstance(family, HistogramMetricFamily):
+        family.add_metric(series.labels, _buckets(series), series.value)
+    elif isinstance(family, InfoMetricFamily):
+        family.add_metric([], dict(zip(METRICS[series.name].labels, series.labels, strict=True)))
+    elif isinstance(family, CounterMetricFamily | GaugeMetricFamily):
+        family.add_metric(series.labels, series.value)
+
+
+def _buckets(series: Series) -> list[tuple[str, float]]:
+    """The cumulative counts of the exposed bounds. Those of half steps count in the next one."""
+    counts = [0] * len(_BUCKETS)
+    for index, count in series.counts:
+        counts[(index + 1) // 2] += count
+    return list(zip(_BUCKETS, accumulate(counts), strict=True))
+
+
+__all__ = ["EXPOSED", "Exposition", "Source"]

@@ -1,0 +1,225 @@
+"""The counts of a process, in plain memory.
+
+A count costs an addition, and an observation a bisection and two additions. The library's own
+counters take a lock for each of several numbers (docs/decisions/0052-own-counts-the-librarys-words.md).
+
+A worker process hands its counts to its supervisor every second (`take`), which adds them to its
+own (`add`). So counts outlive the process, and one that is killed takes those of the last second
+with it.
+
+Invariant: a tally has at most `MOST_PAIRS` pairs of queue and type, and as many queues. Further
+types are counted as `(other)` in their queue, and further queues as `(other)`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from leaseq.metrics.catalogue import METRICS
+from leaseq.model import TERMINAL, Outcome, State
+
+MOST_PAIRS = 500
+OTHER = "(other)"
+# Half steps of powers of two, from 1 ms to 68 minutes. Every second one is exposed.
+BOUNDS = tuple(2.0 ** (half / 2) for half in range(-20, 25))
+
+Labels = tuple[str, ...]
+
+# Only a success leads there.
+_SUCCESS = State.SUCCESS
+
+
+class Histogram:
+    """How many values were at most as large as each of `BOUNDS`, and their sum."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(BOUNDS, value)] += 1
+        self.total += value
+
+
+class Series(Struct, frozen=True, array_like=True):
+    """One series of a metric. `counts`: of a histogram, by the index of the bound, without
+    zeros."""
+
+    name: str
+    labels: Labels
+    value: float
+    counts: tuple[tuple[int, int], ...] = ()
+
+
+class TaskCounts:
+    """The counts of one type in one queue. An attempt keeps a reference to it."""
+
+    __slots__ = ("ended", "labels", "ran", "started", "succeeded")
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin to count again."""
+        self.started = 0
+        self.succeeded = 0
+        self.ended: dict[tuple[Outcome, State], int] = {}
+        self.ran = Histogram()
+
+    def settled(self, outcome: Outcome, state: State, seconds: float) -> None:
+        """Count the ending of an attempt, and the state of its task."""
+        if state is _SUCCESS:
+            self.succeeded += 1
+        else:
+            self._end(outcome, state)
+        ran = self.ran
+        ran.counts[bisect_left(BOUNDS, seconds)] += 1
+        ran.total += seconds
+
+    def lost(self, state: State) -> None:
+        """Count an attempt that was settled as lost. It has no known duration."""
+        self._end(Outcome.LOST, state)
+
+    def series(self) -> Iterator[Series]:
+        """The counts since the last `clear`."""
+        if self.started:
+            yield Series("leaseq_attempts_started_total", self.labels, self.started)
+        endings = dict(self.ended)
+        if self.succeeded:
+            endings[Outcome.SUCCEEDED, _SUCCESS] = self.succeeded
+        if not endings:
+            return
+        outcomes: dict[str, int] = {}
+        states: dict[str, int] = {}
+        for (outcome, state), count in endings.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+            if state in TERMINAL:
+                states[state] = states.get(state, 0) + count
+        for name, count in outcomes.items():
+            yield Series("leaseq_attempts_total", (*self.labels, name), count)
+        for name, count in states.items():
+            yield Series("leaseq_tasks_ended_total", (*self.labels, name), count)
+        yield _packed("leaseq_attempt_duration_seconds", self.labels, self.ran)
+
+    def _end(self, outcome: Outcome, state: State) -> None:
+        self.ended[outcome, state] = self.ended.get((outcome, state), 0) + 1
+
+
+class Tally:
+    """All counts of a process."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Labels, TaskCounts] = {}
+        self._counters: dict[tuple[str, Labels], float] = {}
+        self._histograms: dict[tuple[str, Labels], Histogram] = {}
+        self._pairs: set[Labels] = set()
+        self._queues: set[str] = set()
+
+    def of_task(self, queue: str, type_name: str) -> TaskCounts:
+        """The counts of a type in a queue."""
+        found = self._tasks.get((queue, type_name))
+        if found is None:
+            labels = self._bound_pair(queue, type_name)
+            found = self._tasks.get(labels) or self._tasks.setdefault(labels, TaskCounts(labels))
+        return found
+
+    def count(self, name: str, *labels: str, amount: float = 1) -> None:
+        """Add to a counter."""
+        key = name, self._bound(name, labels)
+        self._counters[key] = self._counters.get(key, 0) + amount
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Count a value in a histogram."""
+        self._histogram(name, labels).observe(value)
+
+    def add(self, taken: Iterable[Series]) -> None:
+        """Add the counts that another tally has handed over."""
+        for series in taken:
+            if series.name not in METRICS:  # of a newer version of leaseq
+                continue
+            if METRICS[series.name].kind == "counter":
+                self.count(series.name, *series.labels, amount=series.value)
+                continue
+            histogram = self._histogram(series.name, series.labels)
+            histogram.total += series.value
+            for index, count in series.counts:
+                histogram.counts[index] += count
+
+    def take(self) -> list[Series]:
+        """Hand over all counts, and begin again."""
+        taken = list(self.series())
+        for counts in self._tasks.values():
+            if counts.started or counts.succeeded or counts.ended:
+                counts.clear()
+        self._counters.clear()
+        self._histograms.clear()
+        return taken
+
+    def series(self) -> Iterator[Series]:
+        """All counts so far."""
+        for counts in self._tasks.values():
+            yield from counts.series()
+        for (name, labels), value in self._counters.items():
+            yield Series(name, labels, value)
+        for (name, labels), histogram in self._histograms.items():
+            yield _packed(name, labels, histogram)
+
+    def _histogram(self, name: str, labels: Labels) -> Histogram:
+        key = name, self._bound(name, labels)
+        found = self._histograms.get(key)
+        return found or self._histograms.setdefault(key, Histogram())
+
+    def _bound(self, name: str, labels: Labels) -> Labels:
+        """The labels under which a series is counted."""
+        match METRICS[name].labels:
+            case ("queue", "type", *_):
+                return (*self._bound_pair(labels[0], labels[1]), *labels[2:])
+            case ("queue", *_):
+                return (self._bound_queue(labels[0]), *labels[1:])
+        return labels
+
+    def _bound_pair(self, queue: str, type_name: str) -> Labels:
+        pair = queue, type_name
+        if pair in self._pairs:
+            return pair
+        if len(self._pairs) < MOST_PAIRS:
+            self._pairs.add(pair)
+            self._queues.add(queue)
+            return pair
+        return self._bound_queue(queue), OTHER
+
+    def _bound_queue(self, queue: str) -> str:
+        if queue not in self._queues:
+            if len(self._queues) >= MOST_PAIRS:
+                return OTHER
+            self._queues.add(queue)
+        return queue
+
+
+# The tally of this process.
+TALLY = Tally()
+
+
+def _packed(name: str, labels: Labels, histogram: Histogram) -> Series:
+    counts = tuple((index, count) for index, count in enumerate(histogram.counts) if count)
+    return Series(name, labels, histogram.total, counts)
+
+
+__all__ = [
+    "BOUNDS",
+    "MOST_PAIRS",
+    "OTHER",
+    "TALLY",
+    "Histogram",
+    "Labels",
+    "Series",
+    "Tally",
+    "TaskCounts",
+]

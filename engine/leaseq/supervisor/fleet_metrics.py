@@ -1,0 +1,38 @@
+"""The metrics of a supervisor, which speaks for its worker processes.
+
+Counters are those of the tally, into which the reports of all worker processes were added, also of
+those that have ended. Gauges are sums over the worker processes that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leaseq.metrics.tally import Labels, Series
+from leaseq.supervisor.child_process import ChildProcess
+
+# Not a sum, but the largest.
+LARGEST = frozenset({"leaseq_loop_lag_seconds"})
+
+
+class FleetMetrics:
+    """The gauges of a supervisor and of its worker processes."""
+
+    def __init__(self) -> None:
+        self.children: dict[str, ChildProcess] = {}
+
+    def series(self) -> Iterator[Series]:
+        """The gauges as they are now."""
+        found: dict[tuple[str, Labels], float] = {}
+        for child in self.children.values():
+            for name, labels, value in (
+                (each.name, each.labels, each.value) for each in child.levels
+            ):
+                before = found.get((name, labels), 0.0)
+                found[name, labels] = max(before, value) if name in LARGEST else before + value
+        yield Series("leaseq_children", (), len(self.children))
+        for (name, labels), value in found.items():
+            yield Series(name, labels, value)
+
+
+__all__ = ["FleetMetrics"]
