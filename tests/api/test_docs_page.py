@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
+import pytest
 
-from leaseq_api.docs_page import POLICY, VENDORED
+from leaseq_api import docs_page
+from leaseq_api.docs_page import ASSETS, CACHING, POLICY, content_mark
 from leaseq_api.http_server.exchange import Application
 from support.api import Api, problem
 from support.browser import browsing
@@ -25,18 +28,58 @@ async def test_every_file_of_the_page_comes_from_the_service_under_its_policy(ap
     page = await api.client.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "//" not in page.text
-    for path in ("/docs", "/docs/start.js", *(f"/docs/{name}" for name in VENDORED)):
+    folder = f"/docs/{content_mark()}"
+    assert page.text.count(f'"{folder}/') == 3
+    for path in ("/docs", *(f"{folder}/{name}" for name in ASSETS)):
         answer = await api.client.get(path)
         assert answer.status_code == 200
         assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["referrer-policy"] == "no-referrer"
     kinds = {
-        name: (await api.client.get(f"/docs/{name}")).headers["content-type"] for name in VENDORED
+        name: (await api.client.get(f"{folder}/{name}")).headers["content-type"] for name in ASSETS
     }
     assert kinds["swagger-ui.css"] == "text/css; charset=utf-8"
     assert kinds["swagger-ui-bundle.js"] == "text/javascript; charset=utf-8"
     for name in ("nothing.js", "swagger-ui.css.map", "__init__.py"):
-        problem(await api.client.get(f"/docs/{name}"), "not_found")
+        problem(await api.client.get(f"{folder}/{name}"), "not_found")
+
+
+async def test_only_files_of_the_page_may_be_kept_and_at_an_address_of_their_content(
+    api: Api,
+) -> None:
+    async with (
+        serving(cast(Application, api.app)) as served,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as client,
+    ):
+        for method in ("GET", "HEAD"):
+            for name in ASSETS:
+                path = f"/docs/{content_mark()}/{name}"
+                answer = await client.request(method, path)
+                assert answer.status_code == 200
+                assert answer.headers.get_list("cache-control") == [CACHING], path
+                assert answer.headers["x-content-type-options"] == "nosniff"
+        # A page of a process of another version gets the file of this one, for once.
+        other = f"/docs/{'0' * 16}/swagger-ui.css"
+        assert (await client.get(other)).content == (
+            await client.get(f"/docs/{content_mark()}/swagger-ui.css")
+        ).content
+        for path in (
+            *("/docs", other, f"/docs/{content_mark()}/x", "/docs/x", "/schema"),
+            *("/problems", "/problems/not_found", "/health/live", "/api/tasks", "/api/queues"),
+        ):
+            answer = await client.get(path)
+            assert answer.headers.get_list("cache-control") == ["no-store"], path
+
+
+def test_the_mark_changes_with_any_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = content_mark(), docs_page._read
+    for changed in ASSETS:
+        content_mark.cache_clear()
+        monkeypatch.setattr(docs_page, "_read", lambda name: read(name) + b" " * (name == changed))  # noqa: B023
+        assert content_mark() != before
+    content_mark.cache_clear()
+    monkeypatch.undo()
+    assert content_mark() == before
 
 
 def test_the_policy_allows_no_other_origin_and_nothing_inline() -> None:

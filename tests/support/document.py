@@ -23,7 +23,9 @@ TELLING = (
 )
 NDJSON = "application/x-ndjson"
 # Addresses for readers, which the document leaves out.
-PAGES = re.compile(r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?|/docs(/[A-Za-z.-]+)?")
+PAGES = re.compile(
+    r"/schema(/openapi\.json)?|/problems(/[a-z_]+)?|/docs(/[0-9a-f]{16}/[A-Za-z.-]+)?"
+)
 
 EVENT_STREAM = "text/event-stream"
 STREAM_LINE = re.compile(r"(event|id|data|retry|): .*|")

@@ -31,6 +31,7 @@ _STATUS = {
 }
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _NO_BODY = (204, 304)
+NO_STORE = b"cache-control: no-store\r\n"  # of the common lines
 
 
 class Channel(Protocol):
@@ -255,6 +256,8 @@ class Exchange:
         pieces, framed = [_STATUS[start["status"]], self._channel.common_lines()], False
         for name, value in start["headers"]:
             framed = framed or name == b"content-length"
+            if name == b"cache-control":  # in place of the common one
+                pieces[1] = pieces[1].replace(NO_STORE, b"")
             pieces += (name, b": ", value, b"\r\n")
         if not framed and start["status"] not in _NO_BODY:
             pieces.append(self._framing(size, more=more))
