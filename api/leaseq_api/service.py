@@ -65,6 +65,8 @@ class Service:
         # chunks are written, so that connections remain for lone submissions and for reads.
         self.batches = 0
         self.batch_turns = FairTurns(BATCH_TURNS)
+        # A group of items is parsed at a time, however many batches there are.
+        self.parse_turns = FairTurns(1)
         self._schema_lock = asyncio.Lock()
         self._schema_checked = float("-inf")
 

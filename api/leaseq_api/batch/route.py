@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -70,7 +72,7 @@ async def answer_batch(service: Service, scope: Scope, receive: Receive, send: S
         if by_line:
             complete = await _record_lines(service, scope, receive, recorder, max_bytes=max_bytes)
         else:
-            complete = await _record_array(recorder, receive, max_bytes=max_bytes)
+            complete = await _record_array(service, scope, receive, recorder, max_bytes=max_bytes)
         if not complete:
             emit("batch.abandoned", recorded=recorder.recorded)
             return
@@ -84,18 +86,24 @@ async def answer_batch(service: Service, scope: Scope, receive: Receive, send: S
         service.batches -= 1
 
 
-async def _record_array(recorder: Recorder, receive: Receive, *, max_bytes: int) -> bool:
+async def _record_array(
+    service: Service, scope: Scope, receive: Receive, recorder: Recorder, *, max_bytes: int
+) -> bool:
     """Check the whole array, then record its elements. Raises `Refused` before any is recorded."""
     items: list[BatchItem | Refused] = []
-    for element in split_array(await read_body(receive, max_bytes=MAX_BYTES)):
-        if len(items) == MAX_ITEMS:
-            raise _too_many()
-        item = _parse(element, max_bytes=max_bytes)
-        if isinstance(item, Refused):
-            _check_json(element, item, place=len(items))
-        items.append(item)
-        if len(items) % GROUP == 0:
-            await asyncio.sleep(0)
+    elements = split_array(await read_body(receive, max_bytes=MAX_BYTES))
+    more = True
+    while more:
+        async with _turn(service, scope):
+            group = list(islice(elements, GROUP))
+            more = len(group) == GROUP
+            for element in group:
+                if len(items) == MAX_ITEMS:
+                    raise _too_many()
+                item = _parse(element, max_bytes=max_bytes)
+                if isinstance(item, Refused):
+                    _check_json(element, item, place=len(items))
+                items.append(item)
     for item in items:
         await recorder.take(item)
     await recorder.finish()
@@ -115,16 +123,33 @@ async def _record_lines(
                 return False
             await service.check_again(scope)
             more = message["more_body"]
-            for line in lines.feed(message["body"], last=not more):
-                if line is not None and not line.strip(_BLANK):
-                    continue
-                if len(recorder.outcomes) == MAX_ITEMS:
-                    raise _too_many()
-                await recorder.take(_parse(line, max_bytes=max_bytes))
+            found = [
+                line
+                for line in lines.feed(message["body"], last=not more)
+                if line is None or line.strip(_BLANK)
+            ]
+            for first in range(0, len(found), GROUP):
+                async with _turn(service, scope):
+                    items = [
+                        _parse(each, max_bytes=max_bytes) for each in found[first : first + GROUP]
+                    ]
+                for item in items:
+                    if len(recorder.outcomes) == MAX_ITEMS:
+                        raise _too_many()
+                    await recorder.take(item)
     except (Refused, ServerUnreachable) as error:  # the rest of the body
         recorder.refuse(error)
     await recorder.finish()
     return True
+
+
+@asynccontextmanager
+async def _turn(service: Service, scope: Scope) -> AsyncIterator[None]:
+    """Parse a group of items within the block. However many batches there are, other requests wait
+    for one group at a time."""
+    async with service.parse_turns.turn(principal_of(scope).submits_to):
+        yield
+        await asyncio.sleep(0)
 
 
 def _parse(raw: bytes | memoryview | None, *, max_bytes: int) -> BatchItem | Refused:
