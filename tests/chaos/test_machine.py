@@ -33,6 +33,7 @@ from simulation.steps import (
     GoOn,
     Pass,
     PassTime,
+    Steer,
     Step,
     Submit,
     Watch,
@@ -41,6 +42,7 @@ from simulation.steps import (
     steps,
     take,
 )
+from simulation.tombstones import ERASE, FREE
 from simulation.world import LOOK_SECONDS, World
 
 ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
@@ -68,6 +70,13 @@ SOMETIMES = {
     "a client dies with a submission whose answer it has not heard": (
         "crash after submit_plain",
         "crash after submit_tasks",
+    ),
+    "a task is erased": ("task.erased",),
+    "a key is freed": ("key.freed",),
+    "a client dies between the record of an operation and its effect": (
+        "crash after record_operation",
+        "crash before erase_tasks",
+        "crash before free_keys",
     ),
     "the list of a worker is mended": ("delivery.stray", "delivery.restored"),
 }
@@ -99,6 +108,8 @@ LOOK: list[Step] = [*HEARD, Pass(0, "reap")]
 CROWD: list[Step] = [*[Submit("note")] * 5, Work(0, count=1)]
 UP_TO_THE_ANNOUNCEMENT = 4  # of a pass that brings a backlog in
 DEATH: list[Step] = [Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow()]
+FAILED: list[Step] = [Submit("refuse", key="k"), Work(0)]
+REDRIVEN: list[Step] = [Pass(0, "promote"), Work(1)]
 
 WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
     "a claim whose answer nobody hears": (
@@ -226,6 +237,50 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
     "a key whose client dies unheard": (
         [Submit("note", key="k", count=0, fate=Fate.DIE_AFTER), Submit("note", key="k")],
         {"crash after submit_tasks", "task.replayed"},
+    ),
+    "an erasure whose client dies after its record": (
+        [*FAILED, Steer(ERASE, count=1, fate=Fate.DIE_BEFORE), Steer("redrive"), Steer(ERASE)],
+        {"crash before erase_tasks", "erase refused"},
+    ),
+    "an erasure whose client dies unheard": (
+        [*FAILED, Steer(ERASE, count=1, fate=Fate.DIE_AFTER), Steer(ERASE), Steer("redrive")],
+        {"crash after erase_tasks", "ended in FAILED"},
+    ),
+    "an erasure whose outcome is lost": (
+        [*FAILED, Steer(ERASE, count=2, fate=Fate.DIE_BEFORE), Submit("note", key="k", body="b")],
+        {"task.erased", "crash before end_operation", "task.replayed"},
+    ),
+    "a redrive of a task whose erasure is not answered yet": (
+        [*FAILED, Steer(ERASE, count=1, fate=Fate.HOLD), Steer("redrive"), *REDRIVEN, GoOn(0, 10)],
+        {"task.erased", "ended in FAILED"},
+    ),
+    "an erasure that is recorded before its task is run again": (
+        [*FAILED, Steer("redrive"), Steer(ERASE, count=1), *REDRIVEN, GoOn(0, 10)],
+        {"task.erased", "ended in FAILED"},
+    ),
+    "a key that is freed while its client dies, and stands for another task then": (
+        [
+            *FAILED,
+            Steer(FREE, count=1, fate=Fate.DIE_BEFORE),
+            Submit("note", key="k", body="b"),
+            Steer(FREE, count=1, fate=Fate.DIE_AFTER),
+            Submit("note", key="k", body="b"),
+            Steer(FREE),
+            Submit("note", key="k", body="b"),
+            Steer("redrive"),
+        ],
+        {
+            "crash before free_keys",
+            "crash after free_keys",
+            "a key with other content",
+            "task.replayed",
+            "ended in FAILED",
+            "ended in SUCCESS",
+        },
+    ),
+    "a task that runs is neither erased nor robbed of its key": (
+        [Submit("note", key="k"), Work(0, count=TO_ITS_WORK), Steer(ERASE), Steer(FREE)],
+        {"erase refused", "free_key refused", "ended in SUCCESS"},
     ),
     "two suspects, and one worker for one of them": (
         [Submit("note"), Submit("note"), *DEATH, *DEATH],

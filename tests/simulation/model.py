@@ -45,6 +45,11 @@ class Life(Struct):
     cancelled_for_sure: bool = False
     redrives_asked: int = 0
     redrives: int = 0
+    moves: int = 0
+    # of erase and free_key: those requested, those reported as done, those seen in the ledger
+    asked_for: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    undergone: set[str] = field(default_factory=set)
     runs: list[int] = field(default_factory=list)
     # attempts whose worker believes that they have succeeded
     settled: list[int] = field(default_factory=list)
@@ -55,7 +60,8 @@ class Model:
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
-        self.keys: dict[str, str] = {}  # the task of a key, once a client knows it
+        # the tasks of a key, once clients know them: a key that is freed may stand for another one
+        self.keys: defaultdict[str, set[str]] = defaultdict(set)
         # handlers that came to their end: returned, or failed permanently
         self.book: set[tuple[str, int, bool]] = set()
         self.complaints: list[str] = []
@@ -69,33 +75,36 @@ class Model:
         """A client was informed that this is recorded."""
         key, life = submission.idempotency_key, self.lives.get(answer.task_id)
         if life is None:
-            self._complain(answer.task_id, "was acknowledged, and nobody has submitted it")
+            self.complain(answer.task_id, "was acknowledged, and nobody has submitted it")
             return
         life.acknowledged = True
         if answer.replayed == (answer.task_id == submission.task_id):
-            self._complain(
+            self.complain(
                 answer.task_id, f"answered {submission.task_id}, replayed: {answer.replayed}"
             )
         if key is None and answer.replayed:
-            self._complain(answer.task_id, "is a replay without a key")
-        if life.submission.fingerprint != submission.fingerprint:
-            self._complain(answer.task_id, f"was given for other content under {key}")
+            self.complain(answer.task_id, "is a replay without a key")
+        if (
+            life.submission.fingerprint != submission.fingerprint
+            and "erase" not in life.asked_for  # no content is left to compare with
+        ):
+            self.complain(answer.task_id, f"was given for other content under {key}")
         self._stands_for(key, answer.task_id)
 
     def refused(self, submission: Submission, error: IdempotencyKeyReused) -> None:
         """A client was informed that the key stands for something else."""
         life = self.lives.get(error.task_id)
         if life is None or life.submission.fingerprint == submission.fingerprint:
-            self._complain(error.task_id, f"is said to be other content than {submission.task_id}")
+            self.complain(error.task_id, f"is said to be other content than {submission.task_id}")
         self._stands_for(submission.idempotency_key, error.task_id)
 
     def ran(self, task_id: str, attempt: int) -> None:
         """A handler was started."""
         runs = self.lives[task_id].runs
         if attempt in runs:
-            self._complain(task_id, f"attempt {attempt} was started twice")
+            self.complain(task_id, f"attempt {attempt} was started twice")
         if attempt > self.lives[task_id].attempt:
-            self._complain(
+            self.complain(
                 task_id, f"attempt {attempt} was started and the ledger knows nothing of it"
             )
         runs.append(attempt)
@@ -106,13 +115,14 @@ class Model:
             self.moves += 1
             life = self.lives.get(move.task_id)
             if life is None:
-                self._complain(move.task_id, "nobody has submitted it")
+                self.complain(move.task_id, "nobody has submitted it")
                 continue
             for fault in self._judge(life, move):
-                self._complain(
+                self.complain(
                     move.task_id, f"{move.before} -> {move.after} (attempt {move.attempt}): {fault}"
                 )
             life.state, life.attempt = move.after, move.attempt
+            life.moves += 1
             life.redrives += move.before in TERMINAL
             if move.after is State.SUCCESS:
                 life.succeeded = move.attempt
@@ -125,6 +135,8 @@ class Model:
         }
         if not verbs:
             yield "no verb does that"
+        if life.undergone:
+            yield f"it has undergone {', '.join(sorted(life.undergone))}"
         if move.before != life.state:
             yield f"it was {life.state}"
         if move.attempt != move.attempt_before + ("claim" in verbs):
@@ -154,19 +166,19 @@ class Model:
         found = Counter(effects)
         for effect in sorted({*wanted, *found}):
             if wanted.get(effect, 0) != found[effect]:
-                self._complain(
+                self.complain(
                     effect[0],
                     f"attempt {effect[1]} has {found[effect]} effects instead of {wanted.get(effect, 0)}",
                 )
         for task_id, life in self.lives.items():
             for attempt in life.settled:
                 if life.succeeded != attempt:
-                    self._complain(
+                    self.complain(
                         task_id,
                         f"attempt {attempt} is told to have succeeded, and it was {life.succeeded}",
                     )
             if life.acknowledged and life.state is None:
-                self._complain(task_id, "was acknowledged and is not there")
+                self.complain(task_id, "was acknowledged and is not there")
 
     def judge_the_end(
         self,
@@ -183,31 +195,42 @@ class Model:
         for task_id, (state, attempt) in ended.items():
             life = self.lives[task_id]
             if state not in TERMINAL:
-                self._complain(task_id, f"is still {state}")
+                self.complain(task_id, f"is still {state}")
             if (state, attempt) != (life.state, life.attempt):
-                self._complain(
+                self.complain(
                     task_id,
                     f"is {state} at attempt {attempt}, and was last seen {life.state} at {life.attempt}",
                 )
             if life.cancelled_for_sure and not life.redrives_asked and state is not State.CANCELLED:
-                self._complain(task_id, f"is {state}, and somebody was told that it is CANCELLED")
+                self.complain(task_id, f"is {state}, and somebody was told that it is CANCELLED")
             numbers = recorded[task_id] + ([] if life.succeeded is None else [life.succeeded])
-            if sorted(numbers) != list(range(1, attempt + 1)):
-                self._complain(task_id, f"has had the attempts {sorted(numbers)} of {attempt}")
-            key = life.submission.idempotency_key
-            if key is not None and keys.get(key) != task_id:
-                self._complain(task_id, f"was made under {key}, which stands for {keys.get(key)}")
-        for key, task_id in self.keys.items():
-            if keys.get(key) != task_id:
-                self._complain(
-                    task_id, f"was told to stand for {key}, which stands for {keys.get(key)}"
-                )
+            if "erase" not in life.undergone and sorted(numbers) != list(range(1, attempt + 1)):
+                self.complain(task_id, f"has had the attempts {sorted(numbers)} of {attempt}")
+            self._judge_key(task_id, life, keys)
+        for key, told in self.keys.items():
+            for task_id in told:
+                if keys.get(key) != task_id and "free_key" not in self.lives[task_id].undergone:
+                    self.complain(
+                        task_id, f"was told to stand for {key}, which stands for {keys.get(key)}"
+                    )
+
+    def _judge_key(self, task_id: str, life: Life, keys: dict[str, str]) -> None:
+        key, freed = life.submission.idempotency_key, "free_key" in life.undergone
+        if key is not None and (keys.get(key) == task_id) == freed:
+            self.complain(task_id, f"was made under {key}, which stands for {keys.get(key)}")
 
     def _stands_for(self, key: str | None, task_id: str) -> None:
-        if key is not None and self.keys.setdefault(key, task_id) != task_id:
-            self._complain(task_id, f"was given for {key}, which stood for {self.keys[key]}")
+        """Of the tasks that a key has stood for, one may have it without having been freed."""
+        if key is None:
+            return
+        told = self.keys[key]
+        told.add(task_id)
+        keeping = {one for one in told if "free_key" not in self.lives[one].asked_for}
+        if len(keeping) > 1:
+            self.complain(task_id, f"was given for {key}, which stood for {keeping - {task_id}}")
 
-    def _complain(self, task_id: str, what: str) -> None:
+    def complain(self, task_id: str, what: str) -> None:
+        """Note what must not have been."""
         self.complaints.append(f"task {task_id[-4:]}: {what}")
 
 

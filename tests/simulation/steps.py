@@ -16,6 +16,7 @@ from leaseq.model import Priority
 from simulation.actors import Actor, Hand, Sidecar
 from simulation.app import TYPES
 from simulation.gates import Stand, Verdict
+from simulation.tombstones import ERASE, FREE
 from simulation.world import LOOK_SECONDS, PATIENCE_SECONDS, POSTS, World
 
 ALL = 1000
@@ -49,7 +50,7 @@ class Submit(Struct, frozen=True):
 
 
 class Steer(Struct, frozen=True):
-    """A client cancels or redrives a task."""
+    """A client cancels or redrives a task, erases it, or frees its key."""
 
     verb: str
     task: int = 0
@@ -154,6 +155,8 @@ STEPS: list[tuple[int, st.SearchStrategy[Step]]] = [
             fate=st.sampled_from([None] * 12 + [*Fate]),
         ),
     ),
+    # The same content each time, so that keys are replayed; and each fails, so that keys are freed.
+    (3, st.builds(Submit, type=st.just("refuse"), key=st.sampled_from(["k1", "k2"]))),
     (
         16,
         st.builds(
@@ -168,7 +171,7 @@ STEPS: list[tuple[int, st.SearchStrategy[Step]]] = [
     (5, st.builds(Befall, stand=_any, fate=_fates)),
     (8, st.builds(Follow, count=st.sampled_from([ALL, ALL, ALL, 1]))),
     (3, st.builds(Bury, dead=_any, reaper=_any, count=_counts, fate=_often_none)),
-    (2, st.just(Flush())),
+    (3, st.just(Flush())),
     (
         3,
         st.builds(
@@ -177,12 +180,13 @@ STEPS: list[tuple[int, st.SearchStrategy[Step]]] = [
     ),
     (5, st.builds(Watch, reaper=_any, beating=st.integers(min_value=0, max_value=7))),
     (
-        3,
+        6,
         st.builds(
             Steer,
-            verb=st.sampled_from(["cancel", "redrive"]),
+            verb=st.sampled_from(["cancel", "redrive", ERASE, FREE]),
             task=_any,
-            count=st.sampled_from([ALL, 1]),
+            count=st.sampled_from([ALL, ALL, 1, 2]),
+            fate=st.sampled_from([None] * 6 + [*Fate]),
         ),
     ),
 ]
@@ -220,6 +224,8 @@ async def _ask(world: World, step: Submit | Steer) -> None:
             await world.cancel(tasks[task % len(tasks)])
         case Steer("redrive", task) if tasks:
             await world.redrive(tasks[task % len(tasks)])
+        case Steer(verb, task) if tasks:
+            await world.operate(verb, tasks[task % len(tasks)])
     await _go_on(world, world.clients[0], step)
 
 

@@ -16,6 +16,8 @@ from simulation.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar
 from simulation.gates import Stand, Verdict, Yard
 from simulation.model import Model, move_of
 from simulation.servers import LEASE_SECONDS, Servers
+from simulation.tombstones import RESET as RESET_OPERATIONS
+from simulation.tombstones import Tombstones
 from support.dispatch import KEYS
 from support.ledger import submission
 
@@ -69,6 +71,7 @@ class World:
         self.servers = servers
         self.seen = servers.seen
         self.model = Model()
+        self.tombstones = Tombstones(servers, self.model)
         self.yard = Yard()
         self.ground = Ground(
             servers.config, self.yard, servers.lines, servers.redis.connection_pool, self.model.book
@@ -83,7 +86,7 @@ class World:
 
     async def begin(self) -> None:
         """Empty stores, and all actors at their posts."""
-        await self.servers.sql(RESET)
+        await self.servers.sql(f"{RESET};{RESET_OPERATIONS}")
         await self.servers.redis.flushall()
         self.clients = [Actor(self.ground, "client")]
         self.reapers = [Sidecar(self.ground, f"reaper{number}") for number in (1, 2)]
@@ -150,6 +153,13 @@ class World:
                 return
 
         client.begin(f"redrive {task_id}", ask)
+        await self.yard.quiet()
+
+    async def operate(self, action: str, task_id: str) -> None:
+        """Erase a task, or free its key, as a person does."""
+        client = self.clients[0]
+        ask = self.tombstones.ask
+        client.begin(f"{action} {task_id}", lambda: ask(client.engine, action, task_id))
         await self.yard.quiet()
 
     async def act(self, actor: Hand | Sidecar, activity: str) -> None:
@@ -344,6 +354,7 @@ class World:
             row[0] for row in await self.servers.sql(HASTY, [FIRST_HAND, LEASE_SECONDS])
         ]
         self.model.compare(await self.servers.sql(EFFECTS))
+        await self.tombstones.look()
         return self.model.complaints + self.ground.surprises
 
     async def check_the_end(self) -> list[str]:
