@@ -6,12 +6,16 @@ A key gives no scope that the key of the request does not have itself.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
+from msgspec import UNSET
 
 from leaseq.api_keys import ApiKey, IssuedKey, ScopeName
+from leaseq.errors import ServerUnreachable
+from leaseq.model import Tenant
 from leaseq.operations.access import to_limit
 from leaseq_api import parameters as given
 from leaseq_api.access_schemas import (
@@ -21,6 +25,7 @@ from leaseq_api.access_schemas import (
     RotateBody,
     TenantBody,
     TenantList,
+    TenantQuotasBody,
     TenantView,
 )
 from leaseq_api.body import decode_json
@@ -36,6 +41,7 @@ _key_body = msgspec.json.Decoder(KeyBody)
 _limit_body = msgspec.json.Decoder(KeyLimitBody)
 _rotate_body = msgspec.json.Decoder(RotateBody)
 _tenant_body = msgspec.json.Decoder(TenantBody)
+_quotas_body = msgspec.json.Decoder(TenantQuotasBody)
 BODY_CODES = ("json_invalid", "media_type_unsupported", "access_invalid")
 
 
@@ -129,6 +135,29 @@ async def create_tenant(request: AnyRequest, service: Injected) -> Response[Tena
     return Response(TenantView(name=body.name, created=created))
 
 
+@patch(
+    "/tenants/{name:str}",
+    scope="admin",
+    body=TenantQuotasBody,
+    codes=change_codes("tenant_not_found", *BODY_CODES),
+)
+async def limit_tenant(
+    request: AnyRequest, service: Injected, name: given.TenantName
+) -> Response[Tenant]:
+    """Set or remove quotas of a tenant. Each API process applies them within 5 seconds."""
+    require_unbound(request.scope)
+    body = await _read(request, _quotas_body)
+    changes = {
+        quota: limit
+        for quota in body.__struct_fields__
+        if (limit := getattr(body, quota)) is not UNSET
+    }
+    tenant = await service.operator_of(request.scope).limit_tenant(name, changes)
+    with suppress(ServerUnreachable):
+        await service.quotas.look()
+    return Response(tenant)
+
+
 async def _read(request: AnyRequest, decoder: msgspec.json.Decoder[T]) -> T:
     headers = dict(request.scope["headers"])
     return decode_json(await request.body(), headers, decoder, misfit="access_invalid")
@@ -160,6 +189,7 @@ router = Router(
         revoke_key,
         list_tenants,
         create_tenant,
+        limit_tenant,
     ],
     before_request=given.check_query,
     tags=["access"],

@@ -10,15 +10,20 @@ from leaseq.api_keys import ApiKey, IssuedKey
 from leaseq.model import Tenant
 from leaseq_api.access_schemas import (
     ApiKeyList,
+    ByteQuotaUse,
     KeyBody,
     KeyLimitBody,
+    QuotaUse,
+    QuotaView,
     RotateBody,
     TenantBody,
     TenantList,
+    TenantQuotasBody,
     TenantView,
 )
 
 KEY_ID = "k7w2m9x4q1zp"
+ACCESS_PARAMETERS = {"key_id": KEY_ID, "name": "acme"}
 _CREATED_AT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 _KEY = ApiKey(
     id=KEY_ID,
@@ -32,6 +37,9 @@ _KEY = ApiKey(
     last_used_at=None,
     rate=100.0,
     burst=200,
+)
+_TENANT = Tenant(
+    name="acme", created_at=_CREATED_AT, unfinished=10_000, payload_bytes_per_day=10**9
 )
 # By the name of the schema: name of the example, then what it shows, and the value.
 ACCESS_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
@@ -57,10 +65,32 @@ ACCESS_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "ApiKey": {"key": ("A key", _KEY)},
     "ApiKeyList": {"keys": ("One key", ApiKeyList(keys=[_KEY]))},
     "TenantBody": {"tenant": ("A tenant", TenantBody(name="acme"))},
+    "TenantQuotasBody": {
+        "quotas": (
+            "10,000 unfinished tasks and 1 GB of payloads a day; no limit for each queue",
+            TenantQuotasBody(
+                unfinished=10_000, unfinished_per_queue=None, payload_bytes_per_day=10**9
+            ),
+        )
+    },
+    "QuotaView": {
+        "quotas": (
+            "Two quotas, and the rest of each",
+            QuotaView(
+                tenant="acme",
+                unfinished=QuotaUse(limit=10_000, used=3_700, left=6_300),
+                unfinished_per_queue=None,
+                payload_bytes_per_day=ByteQuotaUse(
+                    limit=10**9, used=250_000_000, left=750_000_000, resets_in_seconds=28_800
+                ),
+            ),
+        )
+    },
+    "Tenant": {"tenant": ("A tenant with quotas", _TENANT)},
     "TenantView": {"created": ("It was not known before", TenantView(name="acme", created=True))},
     "TenantList": {
-        "tenants": ("One tenant", TenantList(tenants=[Tenant("acme", _CREATED_AT)])),
+        "tenants": ("One tenant", TenantList(tenants=[_TENANT])),
     },
 }
 
-__all__ = ["ACCESS_EXAMPLES", "KEY_ID"]
+__all__ = ["ACCESS_EXAMPLES", "ACCESS_PARAMETERS"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.api_keys import ApiKey, ScopeName
 from leaseq.model import YEAR_SECONDS, Tenant
@@ -12,6 +12,7 @@ from leaseq.operations.access import (
     LEAST_RATE,
     LONGEST_OVERLAP_SECONDS,
     MOST_BURST,
+    MOST_OF_QUOTA,
     MOST_RATE,
 )
 from leaseq.options import NAME_KEYWORDS, described
@@ -31,6 +32,33 @@ Burst = Annotated[
         ge=1,
         le=MOST_BURST,
         description="Requests that it may send at one time, after a pause; null: those of a second",
+    ),
+]
+
+
+Count = Annotated[int, Meta(ge=0)]
+Unfinished = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MOST_OF_QUOTA["unfinished"],
+        description="Tasks of the tenant that have not ended; null: no limit",
+    ),
+]
+UnfinishedPerQueue = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MOST_OF_QUOTA["unfinished_per_queue"],
+        description="The same in each queue; null: no limit",
+    ),
+]
+PayloadBytes = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MOST_OF_QUOTA["payload_bytes_per_day"],
+        description="Bytes of payloads in a UTC day; null: no limit",
     ),
 ]
 
@@ -85,6 +113,48 @@ class TenantBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, described("The name of the tenant", **NAME_KEYWORDS)]
 
 
+class TenantQuotasBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `PATCH /api/tenants/{name}`. A quota that is left out stays as it is."""
+
+    unfinished: Unfinished | UnsetType | None = UNSET
+    unfinished_per_queue: UnfinishedPerQueue | UnsetType | None = UNSET
+    payload_bytes_per_day: PayloadBytes | UnsetType | None = UNSET
+
+
+class QuotaUse(Struct, frozen=True, kw_only=True):
+    """A limit, its use, and the rest of it."""
+
+    limit: Count
+    used: Count
+    left: Count
+
+
+class QueueQuotaUse(QuotaUse, frozen=True, kw_only=True):
+    """The use of a limit in one queue."""
+
+    queue: Name
+
+
+class ByteQuotaUse(QuotaUse, frozen=True, kw_only=True):
+    """The use of a limit on one UTC day."""
+
+    resets_in_seconds: Annotated[int, Meta(ge=1, description="The beginning of the next day")]
+
+
+class QuotaView(Struct, frozen=True, kw_only=True):
+    """The quotas of a tenant. null: there is no such limit, and its use is not counted."""
+
+    tenant: Name
+    unfinished: QuotaUse | None
+    unfinished_per_queue: (
+        Annotated[
+            list[QueueQuotaUse], Meta(description="The queues with unfinished tasks, by name")
+        ]
+        | None
+    )
+    payload_bytes_per_day: ByteQuotaUse | None
+
+
 class TenantView(Struct, frozen=True, kw_only=True):
     """A tenant that is known."""
 
@@ -100,10 +170,15 @@ class TenantList(Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "ApiKeyList",
+    "ByteQuotaUse",
     "KeyBody",
     "KeyLimitBody",
+    "QueueQuotaUse",
+    "QuotaUse",
+    "QuotaView",
     "RotateBody",
     "TenantBody",
     "TenantList",
+    "TenantQuotasBody",
     "TenantView",
 ]

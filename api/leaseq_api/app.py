@@ -20,6 +20,7 @@ from leaseq_api import access, audit, docs_page, health, operate, problem_pages,
 from leaseq_api.batch.route import router as batch_router
 from leaseq_api.follow import fleet_events
 from leaseq_api.openapi import openapi_config
+from leaseq_api.quotas.route import router as quota_router
 from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
 from leaseq_api.security.hosts import Hosts
@@ -44,6 +45,7 @@ def create_app(config: Config) -> Litestar:
             operate.router,
             fleet_events.router,
             access.router,
+            quota_router,
             audit.router,
             health.router,
             problem_pages.router,

@@ -16,7 +16,7 @@ import msgspec.structs
 from msgspec import Raw, Struct
 
 from leaseq.model import Outcome, State, TaskError
-from leaseq_api.access_examples import ACCESS_EXAMPLES, KEY_ID
+from leaseq_api.access_examples import ACCESS_EXAMPLES, ACCESS_PARAMETERS
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
 from leaseq_api.operate_schemas import (
     DepthsView,
@@ -319,7 +319,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
 EXAMPLES |= ACCESS_EXAMPLES
-PARAMETERS: Tree = {"task_id": TASK_ID, "key_id": KEY_ID, "queue": "billing", "wait": 10}
+PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10} | ACCESS_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 

@@ -55,6 +55,13 @@ KeyId = Annotated[
         description="The public id of an API key", schema_extra={"pattern": "^[a-z0-9]{12}$"}
     ),
 ]
+TenantName = Annotated[
+    str,
+    PathParameter(
+        description="The name of a tenant",
+        schema_extra={"min_length": 1, "max_length": 128, "pattern": "^[A-Za-z0-9_.-]+$"},
+    ),
+]
 Ended = Annotated[bool, QueryParameter(description="Include revoked and expired keys")]
 Closed = Annotated[bool, QueryParameter(description="Include closed workers")]
 
@@ -172,6 +179,7 @@ __all__ = [
     "Limit",
     "QueueName",
     "TaskId",
+    "TenantName",
     "TypeCursor",
     "WaitSeconds",
     "check_key_id",

@@ -176,6 +176,18 @@ KINDS: dict[str, Kind] = {
         "Send fewer requests a second, or fewer at one time; this one after Retry-After. `leaseq keys limit` sets the limit.",
         retry=True,
     ),
+    "unfinished_limited": Kind(
+        429,
+        "The tenant has too many unfinished tasks",
+        "Submit it again after Retry-After, when tasks have ended. `leaseq tenants limit` sets the limit. Nothing was stored.",
+        retry=True,
+    ),
+    "payload_bytes_limited": Kind(
+        429,
+        "The tenant has submitted as many bytes as it may in a day",
+        "Submit it again after Retry-After, on the next UTC day. `leaseq tenants limit` sets the limit. Nothing was stored.",
+        retry=True,
+    ),
     "scope_missing": Kind(
         403,
         "The API key lacks a scope",
@@ -196,6 +208,11 @@ KINDS: dict[str, Kind] = {
         404,
         "There is no such API key",
         "Check the id. `GET /api/keys` lists the keys.",
+    ),
+    "tenant_not_found": Kind(
+        404,
+        "No tenant has this name",
+        "Check the name. `GET /api/tenants` lists the tenants.",
     ),
     "tenant_forbidden": Kind(
         403,

@@ -30,6 +30,7 @@ from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Pace
 from leaseq_api.address import keys_required
 from leaseq_api.follow.held import Held
+from leaseq_api.quotas.applied_quotas import AppliedQuotas
 from leaseq_api.quotas.request_rates import RequestRates
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.key_ring import KeyRing
@@ -60,6 +61,7 @@ class Service:
         keys = KeyRing(engine.access) if keys_required(config) else None
         self.authenticator = Authenticator(keys, engine.access)
         self.rates = RequestRates(engine.quotas)
+        self.quotas = AppliedQuotas(engine.quotas)
         self.held = Held(config.api_connections)
         # Batches that are being received, recorded or answered; and the turns in which their
         # chunks are written, so that connections remain for lone submissions and for reads.
@@ -121,7 +123,11 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         service = Service(config, engine, lists, engine.known_types())
         with suppress(ServerUnreachable):
             await service.types.refresh()
-        tasks = [asyncio.create_task(service.types.keep_fresh(stop=service.stopping))]
+            await service.quotas.look()
+        tasks = [
+            asyncio.create_task(service.types.keep_fresh(stop=service.stopping)),
+            asyncio.create_task(service.quotas.keep_fresh(stop=service.stopping)),
+        ]
         keys = service.authenticator.keys
         if keys is not None:
             tasks.append(asyncio.create_task(keys.keep_fresh(stop=service.stopping)))
@@ -134,6 +140,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             if keys is not None:
                 await keys.aclose()
             await service.rates.aclose()
+            await service.quotas.aclose()
 
 
 async def _release_when_stopping(service: Service) -> None:

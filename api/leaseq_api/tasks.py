@@ -25,6 +25,7 @@ from leaseq_api.follow.task_events import follow_task
 from leaseq_api.idempotency import RAW_HEADER, parse_key
 from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.problems import RawAnswer
+from leaseq_api.quotas.headers import Header
 from leaseq_api.schemas import (
     AttemptList,
     ListQuery,
@@ -45,19 +46,24 @@ async def answer_submission(service: Service, scope: Scope, receive: Receive) ->
     """Record the task of a request, then acknowledge it."""
     tasks = service.tasks_of(scope)
     submission = await _submission(service, scope, receive)
-    submitted = await tasks.submit(submission)
+    standing = service.quotas.of(submission.tenant)
+    headers: list[Header] = []
+    if standing is None:
+        submitted = await tasks.submit(submission)
+    else:
+        submitted, headers = await service.quotas.submit(standing, tasks, submission)
     reach("submit.answering")
     location = (b"location", b"/api/tasks/" + submitted.task_id.encode())
     if not submitted.replayed:
-        return json_answer(202, fresh_view(submission, submitted), location)
+        return json_answer(202, fresh_view(submission, submitted), location, *headers)
     replayed = (b"idempotent-replayed", b"true")
     try:
         task = await tasks.find(submitted.task_id)
     except TaskNotFound:
         # A pruned task has no address.
-        return json_answer(202, remembered(submission, submitted), replayed)
+        return json_answer(202, remembered(submission, submitted), replayed, *headers)
     view = task_view(task, contents=may_read_contents(scope))
-    return json_answer(202, view, location, replayed)
+    return json_answer(202, view, location, replayed, *headers)
 
 
 async def answer_task(service: Service, scope: Scope, _: Receive) -> RawAnswer:
@@ -83,6 +89,8 @@ async def answer_task(service: Service, scope: Scope, _: Receive) -> RawAnswer:
         "payload_not_encoded",
         "unknown_type",
         "idempotency_key_reused",
+        "unfinished_limited",
+        "payload_bytes_limited",
     ),
 )
 async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | RememberedTask]:

@@ -23,6 +23,7 @@ The tree::
     +-- ReasonInvalid            reason_invalid
     +-- AccessInvalid            access_invalid
     +-- ApiKeyNotFound           api_key_not_found
+    +-- TenantNotFound           tenant_not_found
     +-- TaskFailed               task_failed
     +-- TaskCancelled            task_cancelled
     +-- TaskErased               task_erased
@@ -182,6 +183,12 @@ class ApiKeyNotFound(LeaseqError):
     """There is no such API key."""
 
     code = "api_key_not_found"
+
+
+class TenantNotFound(LeaseqError):
+    """There is no such tenant."""
+
+    code = "tenant_not_found"
 
 
 class TaskFailed(LeaseqError):

@@ -230,8 +230,16 @@ class Submitted(Struct, frozen=True):
     lane: Lane
 
 
-class Tenant(Struct, frozen=True):
-    """A tenant that keys may be bound to."""
+class TenantQuotas(Struct, frozen=True, kw_only=True):
+    """The limits of a tenant. None: no limit. 0: nothing is accepted."""
+
+    unfinished: int | None = None  # tasks
+    unfinished_per_queue: int | None = None  # tasks
+    payload_bytes_per_day: int | None = None  # a UTC day
+
+
+class Tenant(TenantQuotas, frozen=True, kw_only=True):
+    """A tenant that keys may be bound to, with its quotas."""
 
     name: str
     created_at: Moment

@@ -70,6 +70,13 @@ export interface BatchTask {
   created_at: string;
 }
 
+export interface ByteQuotaUse {
+  limit: number;
+  used: number;
+  left: number;
+  resets_in_seconds: number;
+}
+
 export interface DepthsView {
   waiting: number;
   high: number;
@@ -197,6 +204,13 @@ export interface QueueList {
   queues: QueueView[];
 }
 
+export interface QueueQuotaUse {
+  limit: number;
+  used: number;
+  left: number;
+  queue: string;
+}
+
 export interface QueueView {
   name: string;
   paused: boolean;
@@ -204,6 +218,19 @@ export interface QueueView {
   paused_reason: string | null;
   paused_at: string | null;
   depths: DepthsView | null;
+}
+
+export interface QuotaUse {
+  limit: number;
+  used: number;
+  left: number;
+}
+
+export interface QuotaView {
+  tenant: string;
+  unfinished: QuotaUse | null;
+  unfinished_per_queue: QueueQuotaUse[] | null;
+  payload_bytes_per_day: ByteQuotaUse | null;
 }
 
 export interface Ready {
@@ -303,6 +330,9 @@ export interface TaskView {
 }
 
 export interface Tenant {
+  unfinished?: number | null;
+  unfinished_per_queue?: number | null;
+  payload_bytes_per_day?: number | null;
   name: string;
   created_at: string;
 }
@@ -313,6 +343,12 @@ export interface TenantBody {
 
 export interface TenantList {
   tenants: Tenant[];
+}
+
+export interface TenantQuotasBody {
+  unfinished?: number | null;
+  unfinished_per_queue?: number | null;
+  payload_bytes_per_day?: number | null;
 }
 
 export interface TenantView {
@@ -515,10 +551,24 @@ export interface Operations {
     body: TenantBody;
     answer: TenantView;
   };
+  limit_tenant: {
+    method: "PATCH";
+    path: "/api/tenants/{name}";
+    query: {};
+    body: TenantQuotasBody;
+    answer: Tenant;
+  };
+  show_quota: {
+    method: "GET";
+    path: "/api/quota";
+    query: {};
+    body: undefined;
+    answer: QuotaView;
+  };
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

@@ -36,6 +36,7 @@ SCOPES_OF = {
     "follow_tasks": "read",
     "free_key": "operate",
     "limit_key": "admin",
+    "limit_tenant": "admin",
     "list_keys": "admin",
     "list_operations": "operate",
     "list_queues": "read",
@@ -51,6 +52,7 @@ SCOPES_OF = {
     "revoke_key": "admin",
     "rotate_key": "admin",
     "show": "read",
+    "show_quota": "read",
     "submit": "submit",
     "submit_batch": "submit",
 }

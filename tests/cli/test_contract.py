@@ -24,6 +24,7 @@ EXPECTED = {
     "ConfigInvalid": 2,
     "AccessInvalid": 2,
     "ApiKeyNotFound": 3,
+    "TenantNotFound": 3,
     "DispatchForeign": 5,
     "IdempotencyInFlight": 5,
     "IdempotencyKeyInvalid": 2,

@@ -174,6 +174,8 @@ TABLE: Table = {
     "tenants": [
         lambda c, t: ["tenants"],
         lambda c, t: ["tenants", "create", t],
+        lambda c, t: ["tenants", "limit", t, "--unfinished", "1"],
+        lambda c, t: ["tenants", "limit", "default", "--unfinished", t],
     ],
     "operations": [
         lambda c, t: ["operations"],

@@ -81,3 +81,39 @@ def test_what_is_not_valid_is_refused_with_the_reason(
     result = leaseq("keys", *arguments)
     assert result.exit_code == code, result.output
     assert said in result.stderr
+
+
+def test_quotas_of_a_tenant(leaseq: Command) -> None:
+    leaseq("tenants", "create", "acme")
+    done = leaseq("tenants", "limit", "acme", "--unfinished", "10", "--unfinished-per-queue", "0")
+    assert done.stdout == "tenant acme: unfinished 10, per queue 0, bytes a day -\n"
+    done = leaseq(
+        *("tenants", "limit", "acme", "--unfinished", "none", "--payload-bytes-per-day", "7"),
+        "--json",
+    )
+    tenant = msgspec.json.decode(done.stdout)
+    assert (tenant["unfinished"], tenant["unfinished_per_queue"]) == (None, 0)
+    assert tenant["payload_bytes_per_day"] == 7
+    (line,) = [each for each in leaseq("tenants").stdout.splitlines() if "acme" in each]
+    assert line.split()[-3:] == ["-", "0", "7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "told"),
+    [
+        (["acme"], 2, "name a quota"),
+        (["acme", "--unfinished", "many"], 2, "'many' is not a whole number"),
+        (["acme", "--unfinished", "1e3"], 2, "'1e3' is not a whole number"),
+        (["acme", "--unfinished", "-1"], 2, "unfinished is between 0"),
+        (["acme", "--payload-bytes-per-day", "9" * 30], 2, "payload_bytes_per_day is between 0"),
+        (["nowhere", "--unfinished", "1"], 3, "there is no tenant 'nowhere'"),
+    ],
+)
+def test_bad_quotas_are_refused_in_one_line(
+    leaseq: Command, arguments: list[str], exit_code: int, told: str
+) -> None:
+    leaseq("tenants", "create", "acme")
+    result = leaseq("tenants", "limit", *arguments)
+    assert result.exit_code == exit_code, result.output
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -36,6 +36,7 @@ CHANGING: dict[str, list[str]] = {
     "keys rotate": ["KEY"],
     "keys revoke": ["KEY"],
     "tenants create": ["acme"],
+    "tenants limit": ["default", "--unfinished", "5"],
 }
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from leaseq_api.problems import KINDS
-from leaseq_http import errors, model
+from leaseq_http import errors, model, quotas
 from leaseq_http.batches import MOST_ITEMS
 from leaseq_http.calls import ROUTES, BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
@@ -31,7 +31,7 @@ LEFT_OUT = {
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
-            *("create_tenant", "list_tenants"),
+            *("create_tenant", "limit_tenant", "list_tenants"),
         ),
         "for an administrator, not for a program that uses the queue",
     ),
@@ -57,6 +57,10 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TypeView": model.TaskType,
     "TypeList": model.TypeList,
     "WorkerList": model.WorkerList,
+    "QuotaUse": quotas.Quota,
+    "QueueQuotaUse": quotas.QueueQuota,
+    "ByteQuotaUse": quotas.ByteQuota,
+    "QuotaView": quotas.TenantQuota,
 }
 # Schemas that become no struct of their own, and why.
 NO_STRUCT = {
@@ -73,7 +77,7 @@ NO_STRUCT = {
     **dict.fromkeys(
         (
             *("ApiKey", "ApiKeyList", "IssuedKey", "KeyBody", "KeyLimitBody", "RotateBody"),
-            *("Tenant", "TenantBody", "TenantList", "TenantView"),
+            *("Tenant", "TenantBody", "TenantList", "TenantQuotasBody", "TenantView"),
         ),
         "of operations that are left out",
     ),

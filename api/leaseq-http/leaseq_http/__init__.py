@@ -65,6 +65,7 @@ from leaseq_http.model import (
     TaskType,
     Worker,
 )
+from leaseq_http.quotas import TenantQuota
 from leaseq_http.submission import Submission, SubmitOptions
 
 __all__ = [
@@ -113,6 +114,7 @@ __all__ = [
     "TaskState",
     "TaskSummary",
     "TaskType",
+    "TenantQuota",
     "TooManyRequests",
     "Unauthorized",
     "UnknownType",

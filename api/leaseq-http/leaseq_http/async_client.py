@@ -36,6 +36,7 @@ from leaseq_http.model import (
     TaskType,
     Worker,
 )
+from leaseq_http.quotas import TenantQuota
 from leaseq_http.retrying import pause_before_next, unreachable
 from leaseq_http.settings import HELD_SECONDS, LIMITS, SHORT_PAUSE, Settings
 from leaseq_http.submission import Submission, SubmitOptions
@@ -270,6 +271,10 @@ class AsyncClient:
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor
+
+    async def show_quota(self) -> TenantQuota:
+        """Read the quotas of the tenant that this client submits to, and the rest of each."""
+        return await self._send(calls.show_quota())
 
     async def list_operations(
         self,

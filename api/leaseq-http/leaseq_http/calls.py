@@ -27,6 +27,7 @@ from leaseq_http.model import (
     TypeList,
     WorkerList,
 )
+from leaseq_http.quotas import TenantQuota
 from leaseq_http.submission import Submission
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ ROUTES = {
     "list_queues": Route("GET", "/api/queues"),
     "pause": Route("POST", "/api/queues/{queue}/pause"),
     "resume": Route("POST", "/api/queues/{queue}/resume"),
+    "show_quota": Route("GET", "/api/quota"),
     "list_types": Route("GET", "/api/types", ("limit", "cursor")),
     "list_workers": Route("GET", "/api/workers", ("closed", "limit")),
 }
@@ -229,6 +231,11 @@ def list_workers(*, closed: bool = False, limit: int = 50) -> Call[WorkerList]:
 def list_types(*, page_size: int = 50, cursor: str | None = None) -> Call[TypeList]:
     """Read one page of the registered task types."""
     return _call("list_types", _as(TypeList), query={"limit": page_size, "cursor": cursor})
+
+
+def show_quota() -> Call[TenantQuota]:
+    """Read the quotas of a tenant."""
+    return _call("show_quota", _as(TenantQuota))
 
 
 def _call(

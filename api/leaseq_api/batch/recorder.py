@@ -146,7 +146,7 @@ class Recorder:
             try:
                 if self._away is not None:
                     raise self._away
-                answers = await self._tasks.submit_many(chunk.submissions)
+                answers = await self._submit(chunk.submissions)
             except ServerUnreachable as error:
                 self._away = error
                 answers = [error] * len(chunk.places)
@@ -156,6 +156,12 @@ class Recorder:
                 self.outcomes[place] = _recorded(submission, answer)
             else:
                 self.outcomes[place] = self._refusal(answer)
+
+    async def _submit(self, chunk: Sequence[Submission]) -> Sequence[Submitted | BaseException]:
+        standing = self._service.quotas.of(self._tenant)
+        if standing is None:
+            return await self._tasks.submit_many(chunk)
+        return await self._service.quotas.submit_many(standing, self._tasks, chunk)
 
     def _refusal(self, error: BaseException) -> bytes:
         if not isinstance(error, LeaseqError | Refused):

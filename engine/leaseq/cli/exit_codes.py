@@ -29,6 +29,7 @@ from leaseq.errors import (
     SubmissionInvalid,
     TaskConflict,
     TaskNotFound,
+    TenantNotFound,
 )
 from leaseq.safe_text.printable import printable, printable_lines
 
@@ -53,6 +54,7 @@ CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (AccessInvalid, USAGE),
     (ReasonInvalid, USAGE),
     (ApiKeyNotFound, NOT_FOUND),
+    (TenantNotFound, NOT_FOUND),
     (TaskNotFound, NOT_FOUND),
     (QueueUnknown, NOT_FOUND),
     (DispatchForeign, REFUSED),

@@ -28,6 +28,7 @@ ActionName = Literal[
     "rotate_key",
     "revoke_key",
     "limit_key",
+    "limit_tenant",
     "create_tenant",
 ]
 ACTIONS: tuple[ActionName, ...] = get_args(ActionName)

@@ -37,6 +37,7 @@ class Prepared:
 HOT = (
     "submit_plain",
     "submit_tasks",
+    "submit_counted",
     "claim_tasks",
     "succeed_attempts",
     "settle_attempts",

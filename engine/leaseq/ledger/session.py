@@ -90,6 +90,7 @@ FOR_HANDLERS = {
 POSITIONAL = {
     "submit_plain",
     "submit_tasks",
+    "submit_counted",
     "claim_tasks",
     "find_claimed",
     "succeed_attempts",

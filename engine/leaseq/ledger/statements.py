@@ -3,7 +3,8 @@
 Each is one file in `sql/`, in the folder of the module that runs it. Its file is named for its
 verb, and has a header that says which transition it makes and what zero rows mean. `tasks.py` has
 three folders, for tasks, for attempts and for idempotency keys. All statements are read once, at
-import; asking for one that does not exist is a programming error.
+import; asking for one that does not exist is a programming error. submit_counted.sql is a part of a
+statement, whose other parts are those of submit_tasks.sql.
 """
 
 from __future__ import annotations
@@ -13,13 +14,24 @@ from importlib.resources import files
 
 def load_statements() -> dict[str, str]:
     """Every statement by its file name without the ending."""
-    return {
+    statements = {
         entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
         for folder in (files("leaseq.ledger") / "sql").iterdir()
         if folder.is_dir()
         for entry in folder.iterdir()
         if entry.name.endswith(".sql")
     }
+    statements["submit_counted"] = _counted(
+        statements["submit_tasks"], statements["submit_counted"]
+    )
+    return statements
+
+
+def _counted(submit: str, counted: str) -> str:
+    """submit_tasks.sql with another part before its last line, so that no other file lists the
+    options of a submission."""
+    parts, _, answer = submit.rpartition("\n)\nselect ")
+    return f"{parts}\n), counted as (\n{counted})\nselect {answer}"
 
 
 STATEMENTS = load_statements()

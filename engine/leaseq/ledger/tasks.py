@@ -19,7 +19,7 @@ from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import words
+from leaseq.ledger.arrays import quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import (
     Claim,
@@ -53,6 +53,8 @@ class TaskLedger:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # Tenants of which each task that is recorded here is listed in `leaseq.unfinished_tasks`.
+        self.counted: frozenset[str] = frozenset()
 
     @property
     def session(self) -> Session:
@@ -112,18 +114,30 @@ class TaskLedger:
     ) -> dict[str, Submitted | None]:
         """Record submissions by the shorter statement if it can, else by the whole one with these
         options."""
-        plain = rows.plain_submissions(batch) if conn is None else None
+        counted = self._counted(batch) if self.counted and conn is None else None
+        plain = rows.plain_submissions(batch) if conn is None and counted is None else None
         if plain is not None:
             time = await self._submit_plain(plain, idempotent=idempotent)
             if time is not None:
                 return {s.task_id: rows.fresh(s, State.PENDING, time, time) for s in batch}
         params = rows.submission_arrays(batch) | options
-        found = await self._session.fetch("submit_tasks", params, conn=conn, idempotent=idempotent)
+        if counted is None:
+            found = await self._session.fetch(
+                "submit_tasks", params, conn=conn, idempotent=idempotent
+            )
+        else:
+            params["counted"] = counted
+            found = await self._session.fetch("submit_counted", params, idempotent=idempotent)
         created = {row[0]: (rows.STATES[row[1]], row[2], row[3]) for row in found}
         return {
             s.task_id: rows.fresh(s, *created[s.task_id]) if s.task_id in created else None
             for s in batch
         }
+
+    def _counted(self, batch: Sequence[Submission]) -> str | None:
+        """The tenants of a batch whose tasks are listed, as an array. None: there is none."""
+        found = {s.tenant for s in batch} & self.counted
+        return quoted(sorted(found)) if found else None
 
     async def _submit_plain(self, params: dict[str, Any], *, idempotent: bool) -> datetime | None:
         """Record tasks of one kind, all or none; when they were created. None: their queue is not

@@ -126,6 +126,7 @@ CATALOGUE: dict[str, Kind] = {
     "key.limited": Kind(INFO, "key_id name rate burst"),
     "quota.exceeded": Kind(INFO, "policy", "tenant key_id"),
     "tenant.created": Kind(INFO, "tenant"),
+    "tenant.limited": Kind(INFO, "tenant unfinished unfinished_per_queue payload_bytes_per_day"),
     "auth.failed": Kind(WARNING, "address reason count", "key_id"),
     "process.ended": Kind(WARNING, "pid reason"),
     "api.crowded": Kind(WARNING, "connections in_flight_bytes"),

@@ -6,7 +6,7 @@ answer was lost leaves a key that no program knows; the list shows it, and it ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 
 from leaseq.api_keys import (
@@ -20,10 +20,10 @@ from leaseq.api_keys import (
     digest_of,
     new_key,
 )
-from leaseq.errors import AccessInvalid, ApiKeyNotFound
+from leaseq.errors import AccessInvalid, ApiKeyNotFound, TenantNotFound
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.tenants import TenantLedger
-from leaseq.model import NAME, YEAR_SECONDS, Tenant
+from leaseq.model import NAME, YEAR_SECONDS, Tenant, TenantQuotas
 from leaseq.observability.telemetry import emit
 
 NAME_LENGTH = 128
@@ -31,6 +31,12 @@ LISTED = 1000
 LEAST_RATE, MOST_RATE = 0.001, 100_000.0
 MOST_BURST = 1_000_000
 LONGEST_OVERLAP_SECONDS = 30 * 86_400.0
+# Every API process counts the unfinished tasks of a tenant with such a quota every second.
+MOST_OF_QUOTA = {
+    "unfinished": 10_000_000,
+    "unfinished_per_queue": 10_000_000,
+    "payload_bytes_per_day": 10**15,
+}
 
 
 class Access:
@@ -140,6 +146,24 @@ class Access:
             emit("tenant.created", tenant=name)
         return created
 
+    async def limit_tenant(
+        self, name: str, changes: Mapping[str, int | None]
+    ) -> tuple[TenantQuotas, Tenant]:
+        """Set or remove (None) quotas of a tenant, by the names of `TenantQuotas`. Returns its
+        quotas before, and the tenant. API processes apply them within 5 s. Raises `AccessInvalid`
+        and `TenantNotFound`."""
+        for quota, limit in changes.items():
+            check_quota(quota, limit)
+        found = await self._tenants.limit(name, changes) if NAME.fullmatch(name) else None
+        if found is None:
+            raise TenantNotFound(f"there is no tenant {name!r}: `leaseq tenants` lists them")
+        emit(
+            "tenant.limited",
+            tenant=name,
+            **{quota: getattr(found[1], quota) for quota in MOST_OF_QUOTA},
+        )
+        return found
+
     async def list_tenants(self) -> list[Tenant]:
         """Every known tenant."""
         return await self._tenants.list_tenants()
@@ -173,6 +197,13 @@ def check_limit(limit: RequestLimit | None) -> RequestLimit | None:
     return limit
 
 
+def check_quota(quota: str, limit: int | None) -> None:
+    """Raises `AccessInvalid` for a limit that a quota cannot have."""
+    most = MOST_OF_QUOTA[quota]
+    if limit is not None and not 0 <= limit <= most:
+        raise AccessInvalid(f"{quota} is between 0, which accepts nothing, and {most:,}")
+
+
 def check_scopes(scopes: Collection[str], *, tenant: str | None) -> list[ScopeName]:
     """The scopes in their order. Raises `AccessInvalid`."""
     unknown = sorted(set(scopes) - set(SCOPES))
@@ -191,6 +222,7 @@ __all__ = [
     "LEAST_RATE",
     "LONGEST_OVERLAP_SECONDS",
     "MOST_BURST",
+    "MOST_OF_QUOTA",
     "MOST_RATE",
     "NAME_LENGTH",
     "Access",

@@ -81,7 +81,7 @@ class Engine:
             ownership=stores.ownership,
         )
         self.access = Access(stores.api_keys, stores.tenants)
-        self.quotas = Quotas(stores.quotas)
+        self.quotas = Quotas(stores.quotas, stores.tasks)
         self._submitter = Submitter(
             stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )

@@ -8,7 +8,7 @@ may have been made (docs/audit.md). Submissions are not recorded there: the task
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Collection
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from leaseq.codec import new_task_id
 from leaseq.errors import LeaseqError, ReasonInvalid, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.operation_log import ActionName, Actor, OperationLog, OperationOutcome
-from leaseq.model import QueueRecord, State, TaskSnapshot
+from leaseq.model import QueueRecord, State, TaskSnapshot, Tenant
 from leaseq.observability.telemetry import emit
 from leaseq.operations.access import NAME_LENGTH, Access
 from leaseq.operations.tenant_client import TenantClient
@@ -142,6 +142,16 @@ class Operator:
         """Make a tenant known, as `Access.create_tenant` does."""
         async with self.recorded("create_tenant", name[:NAME_LENGTH]):
             return await self._access.create_tenant(name)
+
+    async def limit_tenant(self, name: str, changes: Mapping[str, int | None]) -> Tenant:
+        """Set or remove quotas of a tenant, as `Access.limit_tenant` does."""
+        async with self.recorded("limit_tenant", name[:NAME_LENGTH]) as operation:
+            before, tenant = await self._access.limit_tenant(name, changes)
+            operation.detail = {
+                "before": {quota: getattr(before, quota) for quota in changes},
+                "after": {quota: getattr(tenant, quota) for quota in changes},
+            }
+            return tenant
 
     @asynccontextmanager
     async def recorded(self, action: ActionName, target: str) -> AsyncIterator[Operation]:

@@ -24,11 +24,20 @@ with left_over as materialized (
         finished_at = null, cancel_requested_at = null, expires_at = null, error = null
     from found
     where t.id = found.id
-    returning t.id, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count, t.run_at
+    returning t.id, t.tenant, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count, t.run_at
 ), waiting as (
     insert into leaseq.scheduled (task_id, run_at, queue, priority)
     select id, run_at, queue, priority from redriven
     on conflict (task_id) do update
     set run_at = excluded.run_at, queue = excluded.queue, priority = excluded.priority, awaited_type = null
+), listed as (
+    -- The task is unfinished again. A row that is there gets a new `since`, so that no sweep that began before removes it.
+    insert into leaseq.unfinished_tasks (tenant, queue, task_id)
+    select r.tenant, r.queue, r.id
+    from redriven as r
+    join leaseq.tenants as t on t.name = r.tenant
+    where t.unfinished is not null or t.unfinished_per_queue is not null
+    order by r.tenant, r.queue, r.id
+    on conflict (tenant, queue, task_id) do update set since = excluded.since
 )
 select id::text as task_id, queue, state, attempt, worker_id, priority, crash_count, loss_count from redriven

@@ -1,0 +1,168 @@
+"""The quotas of one tenant, and its use of them, as one process knows them.
+
+The use is what the ledger had at the last look, and what this process has accepted since. A task is
+added before it is recorded, so that submissions that come at the same time do not share the same
+room.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+from math import ceil
+
+from msgspec import Struct
+
+from leaseq.model import Submission, TenantQuotas
+from leaseq_api.quotas.headers import POLICY, STANDING, Header
+
+DAY_SECONDS = 86_400
+# Tasks that have ended are noticed within so long.
+RETRY_SECONDS = 3
+
+
+class Day(Struct, frozen=True):
+    """A UTC day by the clock of Postgres, and its end by the clock of the event loop."""
+
+    date: date
+    ends_at: float
+
+    def at(self, now: float) -> Day:
+        """The day at a moment, which may be a later one than at the last look."""
+        late = 0 if now < self.ends_at else 1 + int((now - self.ends_at) // DAY_SECONDS)
+        return Day(self.date + timedelta(days=late), self.ends_at + late * DAY_SECONDS)
+
+
+class Excess(Struct, frozen=True):
+    """The quota that a submission exceeds."""
+
+    policy: str
+    code: str
+    detail: str
+    retry_after: int
+
+
+class Standing:
+    """The quotas of one tenant and its use of them."""
+
+    def __init__(self, tenant: str, day: Day, own_bytes: Counter[date]) -> None:
+        self.tenant = tenant
+        self.limits = TenantQuotas()
+        self.day = day
+        self.stale_at = float("-inf")
+        self.told_at: dict[str, float] = {}
+        # Unfinished tasks by queue: listed in the ledger at the last look, and added since by this
+        # process. Those in flight are a part of these, and may not be recorded.
+        self.listed: Counter[str] = Counter()
+        self.added: Counter[str] = Counter()
+        self.in_flight: Counter[str] = Counter()
+        # Bytes: of other processes on `day`, at the last look; of this process, by day.
+        self.other_bytes = 0
+        self.own_bytes = own_bytes
+        self.bytes_in_flight = 0
+
+    @property
+    def lists_tasks(self) -> bool:
+        """Whether unfinished tasks of the tenant are listed."""
+        return self.limits.unfinished is not None or self.limits.unfinished_per_queue is not None
+
+    def see_listed(self, listed: Counter[str]) -> None:
+        """Take over the count of the ledger. A task that was recorded before or during the look is
+        in it; those in flight are added, because they may not be."""
+        self.listed = listed
+        self.added = Counter(self.in_flight)
+
+    def unfinished(self, queue: str | None = None) -> int:
+        """The unfinished tasks in one queue, or in all."""
+        if queue is not None:
+            return self.listed[queue] + self.added[queue]
+        return self.listed.total() + self.added.total()
+
+    def queues(self) -> list[str]:
+        """The queues with unfinished tasks, and perhaps others, by name."""
+        return sorted(self.listed.keys() | self.added.keys())
+
+    def payload_bytes(self, now: float) -> int:
+        """The bytes of payloads that were accepted today."""
+        today = self.day.at(now)
+        others = self.other_bytes if today.date == self.day.date else 0
+        return others + self.own_bytes[today.date] + self.bytes_in_flight
+
+    def excess(self, submission: Submission, now: float) -> Excess | None:
+        """The first quota that a submission exceeds; None: it may be recorded."""
+        limits, queue = self.limits, submission.queue
+        if limits.unfinished is not None and self.unfinished() >= limits.unfinished:
+            return Excess(
+                "unfinished",
+                "unfinished_limited",
+                f"the tenant may have {limits.unfinished:,} unfinished tasks, and has as many",
+                RETRY_SECONDS,
+            )
+        most = limits.unfinished_per_queue
+        if most is not None and self.unfinished(queue) >= most:
+            return Excess(
+                "unfinished-per-queue",
+                "unfinished_limited",
+                f"the tenant may have {most:,} unfinished tasks in a queue, and has as many in queue {queue}",
+                RETRY_SECONDS,
+            )
+        most, size = limits.payload_bytes_per_day, len(submission.payload)
+        if most is not None and self.payload_bytes(now) + size > most:
+            left = max(0, most - self.payload_bytes(now))
+            return Excess(
+                "payload-bytes",
+                "payload_bytes_limited",
+                f"the tenant may submit {most:,} bytes of payloads in a UTC day: {left:,} are left, and "
+                f"this payload has {size:,}",
+                self.seconds_left(now),
+            )
+        return None
+
+    def seconds_left(self, now: float) -> int:
+        """The seconds until the bytes of a day begin again."""
+        return max(1, ceil(self.day.at(now).ends_at - now))
+
+    def begin(self, submission: Submission) -> None:
+        """Note that a submission is being recorded."""
+        self.added[submission.queue] += 1
+        self.in_flight[submission.queue] += 1
+        self.bytes_in_flight += len(submission.payload)
+
+    def end(self, submission: Submission, *, counts: bool, day: date | None) -> None:
+        """Note the end of `begin`. `counts`: the task is recorded, or may be. `day`: when it was
+        recorded; None: its bytes do not count."""
+        queue = submission.queue
+        self.in_flight[queue] -= 1
+        self.bytes_in_flight -= len(submission.payload)
+        if not counts:
+            self.added[queue] -= 1
+        if day is not None:
+            self.add_bytes(submission, day)
+        if not self.in_flight[queue]:
+            del self.in_flight[queue]
+
+    def add_bytes(self, submission: Submission, day: date) -> None:
+        """Count the bytes of a task that was recorded on a UTC day."""
+        if self.limits.payload_bytes_per_day is not None:
+            self.own_bytes[day] += len(submission.payload)
+
+    def headers(self, queue: str, now: float) -> list[Header]:
+        """The quotas and the rest of each, for the answer to a submission."""
+        policies, rests = [], []
+        limits = self.limits
+        for name, most, used in (
+            ("unfinished", limits.unfinished, self.unfinished()),
+            ("unfinished-per-queue", limits.unfinished_per_queue, self.unfinished(queue)),
+        ):
+            if most is not None:
+                policies.append(f'"{name}";q={most};qu="tasks"')
+                rests.append(f'"{name}";r={max(0, most - used)}')
+        most = limits.payload_bytes_per_day
+        if most is not None:
+            left = max(0, most - self.payload_bytes(now))
+            policies.append(f'"payload-bytes";q={most};qu="content-bytes";w={DAY_SECONDS}')
+            rests.append(f'"payload-bytes";r={left};t={self.seconds_left(now)}')
+        return [(POLICY, ", ".join(policies).encode()), (STANDING, ", ".join(rests).encode())]
+
+
+__all__ = ["Day", "Excess", "Standing"]

@@ -1,0 +1,451 @@
+"""Quotas of tenants: unfinished tasks and bytes of payloads."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from leaseq.config import Config
+from leaseq.connections.postgres_connection import Connection
+from leaseq.errors import ServerUnreachable
+from leaseq.observability.telemetry import recorded
+from leaseq_api.quotas.applied_quotas import FRESH_SECONDS
+from leaseq_chaos.pace import Pace
+from support.api import Api, problem
+from support.keys import headers_of, open_guarded_api
+from support.worker import until
+
+LISTED = "select count(*) from leaseq.unfinished_tasks"
+
+
+class Tenant:
+    """A client of one tenant with quotas."""
+
+    def __init__(self, api: Api, headers: dict[str, str], name: str) -> None:
+        self.api, self.headers, self.name = api, headers, name
+
+    async def limit(self, **limits: int | None) -> None:
+        """Set quotas, which this process applies immediately."""
+        await self.api.service.engine.access.limit_tenant(self.name, limits)
+        await self.api.service.quotas.look()
+
+    async def submit(self, key: str | None = None, **body: Any) -> httpx.Response:
+        """Submit a small task."""
+        named = {} if key is None else {"Idempotency-Key": key}
+        return await self.api.client.post(
+            "/api/tasks",
+            json={"type": "add", "payload": 1} | body,
+            headers=self.headers | named,
+        )
+
+    async def accepted(self, key: str | None = None, **body: Any) -> str:
+        """The id of a task that is accepted."""
+        answer = await self.submit(key, **body)
+        assert answer.status_code == 202, answer.text
+        task_id: str = answer.json()["task_id"]
+        return task_id
+
+    async def cancel(self, task_id: str) -> None:
+        """End a task that waits."""
+        answer = await self.api.client.post(f"/api/tasks/{task_id}/cancel", headers=self.headers)
+        assert answer.status_code == 200, answer.text
+
+    def used(self) -> int:
+        """The unfinished tasks, as this process knows them."""
+        standing = self.api.service.quotas.of(self.name)
+        assert standing is not None
+        return standing.unfinished()
+
+    def bytes_used(self) -> int:
+        """The bytes of today, as this process knows them."""
+        standing = self.api.service.quotas.of(self.name)
+        assert standing is not None
+        return standing.payload_bytes(asyncio.get_running_loop().time())
+
+
+@pytest.fixture
+async def acme(guarded: Api) -> Tenant:
+    """A tenant with a key."""
+    headers = await headers_of(guarded, ["submit", "read", "operate"], tenant="acme")
+    return Tenant(guarded, headers, "acme")
+
+
+async def other_of(tenant: Tenant, api: Api) -> Tenant:
+    """The same tenant at another process, which knows its quotas."""
+    await api.service.quotas.look()
+    return Tenant(api, tenant.headers, tenant.name)
+
+
+async def one(plain: Connection, query: str) -> Any:
+    row = await (await plain.execute(query)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_past_the_limit_a_submission_is_refused_with_the_time_to_wait(acme: Tenant) -> None:
+    await acme.limit(unfinished=2)
+    with recorded() as events:
+        for left in (1, 0):
+            answer = await acme.submit()
+            assert answer.status_code == 202
+            assert answer.headers["RateLimit-Policy"] == '"unfinished";q=2;qu="tasks"'
+            assert answer.headers["RateLimit"] == f'"unfinished";r={left}'
+        for _ in range(2):
+            answer = await acme.submit()
+            problem(answer, "unfinished_limited")
+            assert 1 <= int(answer.headers["Retry-After"]) <= 5
+            assert answer.headers["RateLimit"] == '"unfinished";r=0'
+    told = [e.fields for e in events if e.name == "quota.exceeded"]
+    assert told == [{"policy": "unfinished", "tenant": "acme"}]
+    other = await headers_of(acme.api, ["submit"], tenant="other")
+    answer = await acme.api.client.post(
+        "/api/tasks", json={"type": "add", "payload": 1}, headers=other
+    )
+    assert answer.status_code == 202
+    assert "RateLimit" not in answer.headers
+
+
+async def test_a_replay_is_answered_at_the_limit(acme: Tenant) -> None:
+    await acme.limit(unfinished=1)
+    task_id = await acme.accepted("first")
+    problem(await acme.submit("second"), "unfinished_limited")
+    for _ in range(2):
+        again = await acme.submit("first")
+        assert (again.status_code, again.json()["task_id"]) == (202, task_id)
+        assert again.headers["Idempotent-Replayed"] == "true"
+    # Another content under the key is refused as ever.
+    problem(await acme.submit("first", payload=2), "idempotency_key_reused")
+    assert acme.used() == 1
+
+
+async def test_replays_and_refusals_take_no_room(acme: Tenant) -> None:
+    await acme.limit(unfinished=3, payload_bytes_per_day=100)
+    await acme.accepted("first")
+    for _ in range(5):
+        await acme.accepted("first")
+        problem(await acme.submit(type="\0"), "submission_invalid")
+    assert (acme.used(), acme.bytes_used()) == (1, 1)
+    await acme.accepted("second")
+    await acme.accepted()
+    problem(await acme.submit(), "unfinished_limited")
+
+
+async def test_room_comes_back_within_five_seconds_of_the_end(acme: Tenant, pace: Pace) -> None:
+    """Through the loops of the process, with tasks in front that wait for a long time."""
+    await acme.limit(unfinished=30)
+    for _ in range(25):
+        await acme.accepted(delay_seconds=3600)
+    ending = [await acme.accepted() for _ in range(5)]
+    problem(await acme.submit(), "unfinished_limited")
+    for task_id in ending:
+        await acme.cancel(task_id)
+    ended = monotonic()
+    await until(lambda: acme.used() == 25)
+    assert monotonic() - ended < 5 * pace.slowness
+    await acme.accepted()
+
+
+async def test_a_queue_has_a_limit_of_its_own(acme: Tenant) -> None:
+    await acme.limit(unfinished=4, unfinished_per_queue=2)
+    for _ in range(2):
+        answer = await acme.submit(queue="mail")
+        assert answer.status_code == 202
+    assert answer.headers["RateLimit"] == '"unfinished";r=2, "unfinished-per-queue";r=0'
+    problem(await acme.submit(queue="mail"), "unfinished_limited")
+    await acme.accepted(queue="other")
+    await acme.accepted(queue="third")
+    refused = problem(await acme.submit(queue="fourth"), "unfinished_limited")
+    assert "4 unfinished tasks" in refused["detail"]
+
+
+async def test_items_of_a_batch_beyond_the_limit_fail_alone(acme: Tenant) -> None:
+    await acme.limit(unfinished=3)
+    old = await acme.accepted("old")
+    items = [
+        {"type": "add", "payload": number, "idempotency_key": key}
+        for number, key in enumerate(["a", "a", "b", "c", "d", "old"])
+    ]
+    items[1]["payload"], items[5]["payload"] = 0, 1
+    answer = await acme.api.client.post("/api/tasks/batch", json=items, headers=acme.headers)
+    found = answer.json()["items"]
+    assert [each["status"] for each in found] == [202, 202, 202, 429, 429, 202]
+    assert [each.get("replayed") for each in found] == [False, True, False, None, None, True]
+    assert {each["problem"]["code"] for each in found if "problem" in each} == {
+        "unfinished_limited"
+    }
+    assert found[5]["task"]["task_id"] == old
+    assert acme.used() == 3
+    # Replays in front take no room of what comes behind them.
+    await acme.limit(unfinished=4)
+    items = [items[0], items[2], items[5], {"type": "add", "payload": 9}, items[3]]
+    answer = await acme.api.client.post("/api/tasks/batch", json=items, headers=acme.headers)
+    assert [each["status"] for each in answer.json()["items"]] == [202, 202, 202, 202, 429]
+
+
+async def test_bytes_of_a_day_are_shared_by_all_processes(
+    config: Config, plain: Connection
+) -> None:
+    async with open_guarded_api(config) as first, open_guarded_api(config) as second:
+        headers = await headers_of(first, ["submit", "read", "operate"], tenant="acme")
+        one_process = Tenant(first, headers, "acme")
+        await one_process.limit(payload_bytes_per_day=100)
+        another = await other_of(one_process, second)
+        await one_process.accepted(payload="x" * 58)  # and two quotes
+        await another.accepted(payload="x" * 8)
+        await until(lambda: one_process.bytes_used() == another.bytes_used() == 70)
+        answer = await another.submit(payload="x" * 30)
+        refused = problem(answer, "payload_bytes_limited")
+        assert "30 are left" in refused["detail"]
+        midnight = datetime.now(UTC).date() + timedelta(days=1)
+        left = datetime.combine(midnight, datetime.min.time(), UTC) - datetime.now(UTC)
+        assert abs(int(answer.headers["Retry-After"]) - left.total_seconds()) < 60
+        policy = '"payload-bytes";q=100;qu="content-bytes";w=86400'
+        assert answer.headers["RateLimit-Policy"] == policy
+        assert answer.headers["RateLimit"].startswith('"payload-bytes";r=30;t=')
+        await another.accepted(payload="x" * 28)
+    # The last bytes are written at the end of the process.
+    assert await one(plain, "select sum(bytes) from leaseq.payload_bytes") == 100
+
+
+async def test_bytes_begin_again_with_the_day(acme: Tenant, plain: Connection) -> None:
+    await acme.limit(payload_bytes_per_day=10)
+    old = "insert into leaseq.payload_bytes values (current_date - 9, 'acme', gen_random_uuid(), 9)"
+    await plain.execute(old)
+    await acme.accepted(payload="x" * 8)
+    problem(await acme.submit(), "payload_bytes_limited")
+    standing = acme.api.service.quotas.of("acme")
+    assert standing is not None
+    now = asyncio.get_running_loop().time()
+    tomorrow = now + standing.seconds_left(now) + 1
+    assert standing.payload_bytes(tomorrow) == 0
+    assert standing.seconds_left(tomorrow) > 86_000
+    await acme.api.service.quotas.write_bytes()
+    assert await one(plain, "select count(*) from leaseq.payload_bytes") == 1
+
+
+async def test_a_limit_of_zero_refuses_everything(acme: Tenant) -> None:
+    await acme.limit(unfinished=0)
+    problem(await acme.submit(), "unfinished_limited")
+    await acme.limit(unfinished=None, payload_bytes_per_day=0)
+    problem(await acme.submit(), "payload_bytes_limited")
+    await acme.limit(payload_bytes_per_day=None)
+    answer = await acme.submit()
+    assert answer.status_code == 202
+    assert "RateLimit" not in answer.headers
+
+
+async def test_the_list_is_removed_with_the_limit(acme: Tenant, plain: Connection) -> None:
+    await acme.limit(unfinished=100)
+    for number in range(5):
+        await acme.accepted(queue=f"q{number % 2}")
+    assert await one(plain, LISTED) == 5
+    await acme.limit(unfinished=None)
+
+    async def is_empty() -> bool:
+        return bool(await one(plain, LISTED) == 0)
+
+    await until(is_empty)
+
+
+async def test_a_redriven_task_counts_again(acme: Tenant, plain: Connection) -> None:
+    await acme.limit(unfinished=1)
+    task_id = await acme.accepted()
+    await acme.cancel(task_id)
+    await until(lambda: acme.used() == 0)
+    answer = await acme.api.client.post(f"/api/tasks/{task_id}/redrive", headers=acme.headers)
+    assert answer.status_code == 202
+    await until(lambda: acme.used() == 1)
+    problem(await acme.submit(), "unfinished_limited")
+
+
+async def test_tasks_without_a_quota_are_not_listed(acme: Tenant, plain: Connection) -> None:
+    await acme.limit(unfinished=10)
+    other = await headers_of(acme.api, ["submit"], tenant="other")
+    task = {"type": "add", "payload": 1}
+    answers = await asyncio.gather(
+        *(
+            acme.api.client.post("/api/tasks", json=task, headers=headers)
+            for headers in (other, acme.headers, other)
+        )
+    )
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert await one(plain, LISTED) == 1
+    assert await one(plain, "select count(*) from leaseq.tasks") == 3
+
+
+async def test_submissions_at_the_same_time_do_not_share_the_room(acme: Tenant) -> None:
+    await acme.limit(unfinished=20)
+    answers = await asyncio.gather(*(acme.submit() for _ in range(50)))
+    assert sorted(answer.status_code for answer in answers) == [202] * 20 + [429] * 30
+
+
+async def test_two_processes_exceed_a_limit_by_seconds_at_most(config: Config) -> None:
+    """Each knows what the other has accepted after its next look."""
+    async with open_guarded_api(config) as first, open_guarded_api(config) as second:
+        headers = await headers_of(first, ["submit", "read", "operate"], tenant="acme")
+        one_process = Tenant(first, headers, "acme")
+        await one_process.limit(unfinished=100)
+        another = await other_of(one_process, second)
+        accepted: list[float] = []
+
+        async def submit(client: Tenant) -> None:
+            began = monotonic()
+            if (await client.submit()).status_code == 202:
+                accepted.append(began)
+
+        async def submit_steadily(client: Tenant) -> None:
+            until_then = monotonic() + 4
+            while monotonic() < until_then:
+                await submit(client)
+
+        await asyncio.gather(submit_steadily(one_process), submit_steadily(another))
+        beyond = sorted(accepted)[100:]
+        print(f"\n{len(accepted)} accepted, {len(beyond)} beyond the limit")
+        assert len(accepted) >= 100
+        # The last one came within 5 seconds of the first one that was too much.
+        assert not beyond or beyond[-1] - beyond[0] < FRESH_SECONDS
+        await until(lambda: one_process.used() == another.used() == len(accepted))
+        problem(await one_process.submit(), "unfinished_limited")
+        problem(await another.submit(), "unfinished_limited")
+
+
+async def test_the_quota_holds_and_frees_while_redis_is_away(config: Config) -> None:
+    async with open_guarded_api(replace(config, redis_url="redis://127.0.0.1:1")) as api:
+        headers = await headers_of(api, ["submit", "read", "operate"], tenant="acme")
+        acme = Tenant(api, headers, "acme")
+        await acme.limit(unfinished=1, payload_bytes_per_day=3)
+        task_id = await acme.accepted()
+        problem(await acme.submit(), "unfinished_limited")
+        await acme.cancel(task_id)
+        await until(lambda: acme.used() == 0)
+        await acme.accepted(payload=22)
+        await acme.limit(unfinished=2)
+        problem(await acme.submit(), "payload_bytes_limited")
+
+
+async def test_a_locked_row_delays_no_submission(acme: Tenant, plain: Connection) -> None:
+    """Other tasks are freed, too, while a transaction holds one row and the sums of the day."""
+    await acme.limit(unfinished=3, payload_bytes_per_day=1000)
+    held, ended = await acme.accepted(), await acme.accepted()
+    await acme.api.service.quotas.write_bytes()
+    async with plain.transaction():
+        await plain.execute("select from leaseq.payload_bytes for update")
+        lock = "select from leaseq.unfinished_tasks where task_id = %s for update"
+        await plain.execute(lock, [held])
+        await plain.execute("select from leaseq.tenants for update")
+        await acme.cancel(held)
+        await acme.cancel(ended)
+        await until(lambda: acme.used() == 1)
+        await acme.accepted()
+    await until(lambda: acme.used() == 1)
+
+
+# Over HTTP.
+
+
+async def test_an_administrator_sets_and_removes_quotas(guarded: Api) -> None:
+    admin = await headers_of(guarded, ["admin", "operate"])
+    await headers_of(guarded, ["read"], tenant="acme")
+    path = "/api/tenants/acme"
+    set_first = await guarded.client.patch(
+        path, json={"unfinished": 10, "payload_bytes_per_day": 0}, headers=admin
+    )
+    quotas = {"unfinished": 10, "unfinished_per_queue": None, "payload_bytes_per_day": 0}
+    assert quotas.items() <= set_first.json().items()
+    assert (await guarded.client.patch(path, json={}, headers=admin)).json() == set_first.json()
+    await guarded.client.patch(
+        path, json={"unfinished": None, "unfinished_per_queue": 3}, headers=admin
+    )
+    listed = (await guarded.client.get("/api/tenants", headers=admin)).json()["tenants"]
+    (acme,) = [tenant for tenant in listed if tenant["name"] == "acme"]
+    assert (acme["unfinished"], acme["unfinished_per_queue"]) == (None, 3)
+    rows = await guarded.client.get(
+        "/api/operations", params={"action": "limit_tenant"}, headers=admin
+    )
+    latest = rows.json()["operations"][0]
+    assert (latest["target"], latest["outcome"]) == ("acme", "done")
+    assert latest["detail"] == {
+        "before": {"unfinished": 10, "unfinished_per_queue": None},
+        "after": {"unfinished": None, "unfinished_per_queue": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unfinished": -1},
+        {"unfinished": 10**7 + 1},
+        {"unfinished_per_queue": 2**63},
+        {"payload_bytes_per_day": 10**40},
+        {"payload_bytes_per_day": 1.5},
+        {"unfinished": "10"},
+        {"unfinished": True},
+        {"unknown": 1},
+        [],
+    ],
+)
+async def test_a_quota_that_is_not_a_number_in_range_is_refused(guarded: Api, wrong: Any) -> None:
+    admin = await headers_of(guarded, ["admin"])
+    answer = await guarded.client.patch("/api/tenants/default", json=wrong, headers=admin)
+    problem(answer, "access_invalid")
+
+
+async def test_quotas_need_a_tenant_and_the_scope(acme: Tenant) -> None:
+    client = acme.api.client
+    admin = await headers_of(acme.api, ["admin"])
+    for name in ("nowhere", "Acme", "a" * 129):
+        answer = await client.patch(f"/api/tenants/{name}", json={"unfinished": 1}, headers=admin)
+        problem(answer, "tenant_not_found")
+    answer = await client.patch("/api/tenants/acme", json={"unfinished": 1}, headers=acme.headers)
+    problem(answer, "scope_missing")
+    bound = admin | {"Leaseq-Tenant": "acme"}
+    answer = await client.patch("/api/tenants/acme", json={"unfinished": 1}, headers=bound)
+    problem(answer, "tenant_forbidden")
+
+
+async def test_a_tenant_sees_its_quotas(acme: Tenant) -> None:
+    client = acme.api.client
+    nothing = {"unfinished": None, "unfinished_per_queue": None, "payload_bytes_per_day": None}
+    answer = await client.get("/api/quota", headers=acme.headers)
+    assert answer.json() == {"tenant": "acme"} | nothing
+    await acme.limit(unfinished=5, unfinished_per_queue=3, payload_bytes_per_day=1000)
+    for queue in ("mail", "mail", "other"):
+        await acme.accepted(queue=queue)
+    found = (await client.get("/api/quota", headers=acme.headers)).json()
+    assert found["unfinished"] == {"limit": 5, "used": 3, "left": 2}
+    assert found["unfinished_per_queue"] == [
+        {"queue": "mail", "limit": 3, "used": 2, "left": 1},
+        {"queue": "other", "limit": 3, "used": 1, "left": 2},
+    ]
+    of_bytes = found["payload_bytes_per_day"]
+    assert 0 < of_bytes.pop("resets_in_seconds") <= 86_400
+    assert of_bytes == {"limit": 1000, "used": 3, "left": 997}
+    # An unbound key sees the tenant that it names, or that it submits to.
+    unbound = await headers_of(acme.api, ["read"])
+    named = unbound | {"Leaseq-Tenant": "acme"}
+    assert (await client.get("/api/quota", headers=named)).json()["unfinished"]["limit"] == 5
+    assert (await client.get("/api/quota", headers=unbound)).json()["tenant"] == "default"
+
+
+async def test_a_use_that_is_not_known_any_more_refuses(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres counts too slowly, or not at all."""
+    await acme.limit(unfinished=5)
+    quotas = acme.api.service.quotas
+
+    async def count_never() -> dict[tuple[str, str], int]:
+        raise ServerUnreachable("Postgres cannot do this now")
+
+    monkeypatch.setattr(quotas._quotas, "count_unfinished", count_never)
+    standing = quotas.of("acme")
+    assert standing is not None
+    assert (await acme.submit()).status_code == 202
+    standing.stale_at = asyncio.get_running_loop().time()
+    problem(await acme.submit(), "server_unreachable")
