@@ -128,6 +128,12 @@ class OperationLog:
         }
         await self._session.fetch("end_operation", params, idempotent=True)
 
+    async def fold(self, operation_id: str, *, into: str) -> None:
+        """Remove the row of an operation that was refused, and count it in another row."""
+        await self._session.fetch(
+            "fold_operation", {"id": operation_id, "into": into}, idempotent=True
+        )
+
     async def list_operations(
         self, wanted: OperationFilter, *, tenant: str | None
     ) -> OperationListing:

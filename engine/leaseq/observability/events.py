@@ -102,6 +102,7 @@ CATALOGUE: dict[str, Kind] = {
     "queue.paused": Kind(INFO, "queue"),
     "queue.resumed": Kind(INFO, "queue"),
     "queue.forgotten": Kind(INFO, "count queues"),
+    "operation.refusals": Kind(WARNING, "actor kept", "key_id"),
     "operation.unconfirmed": Kind(WARNING, "operation_id target error"),
     "operation.pruned": Kind(INFO, "count"),
     "handler.escaped": Kind(ERROR, "error"),

@@ -37,6 +37,7 @@ from leaseq.operations.operator import Operator
 from leaseq.operations.push import Pusher
 from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
+from leaseq.operations.refusals import Refusals
 from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
@@ -93,6 +94,7 @@ class Engine:
         )
         self._chunks = FairTurns(CHUNKS_AT_ONCE)
         self._held_keys = HeldKeys(self._submitter)
+        self._refusals = Refusals()
 
     @property
     def takes_no_writes(self) -> bool:
@@ -179,6 +181,7 @@ class Engine:
             tasks=self.for_tenant(actor.tenant),
             access=self.access,
             pause=self.pause,
+            refusals=self._refusals,
         )
 
     async def pause(

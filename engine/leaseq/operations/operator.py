@@ -22,6 +22,7 @@ from leaseq.ledger.operation_log import ActionName, Actor, OperationLog, Operati
 from leaseq.model import QueueRecord, State, TaskSnapshot, Tenant
 from leaseq.observability.telemetry import emit
 from leaseq.operations.access import NAME_LENGTH, Access
+from leaseq.operations.refusals import Refusals
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.safe_text.printable import printable
 
@@ -55,12 +56,14 @@ class Operator:
         tasks: TenantClient,
         access: Access,
         pause: Pause,
+        refusals: Refusals,
     ) -> None:
         self._actor = actor
         self._log = log
         self._tasks = tasks
         self._access = access
         self._pause = pause
+        self._refusals = refusals
 
     async def cancel(self, task_id: str) -> State:
         """Stop a task, as `TenantClient.cancel` does."""
@@ -172,10 +175,24 @@ class Operator:
             _tell_unconfirmed(operation_id, operation, error)
             raise
         except LeaseqError as error:
-            await self._end(operation_id, operation, OperationOutcome.REFUSED, error)
+            await self._end_refused(operation_id, operation, error)
             raise
         else:
             await self._end(operation_id, operation, OperationOutcome.DONE, None)
+
+    async def _end_refused(
+        self, operation_id: str, operation: Operation, error: LeaseqError
+    ) -> None:
+        """Write the refusal, or count it in an earlier row where the actor has had too many."""
+        counting = self._refusals.counting_row(self._actor)
+        if counting is None:
+            if await self._end(operation_id, operation, OperationOutcome.REFUSED, error):
+                self._refusals.note_kept(self._actor, operation_id)
+            return
+        try:
+            await self._log.fold(operation_id, into=counting)
+        except ServerUnreachable as lost:
+            _tell_unconfirmed(operation_id, operation, lost)
 
     async def _end(
         self,
@@ -183,9 +200,9 @@ class Operator:
         operation: Operation,
         outcome: OperationOutcome,
         error: LeaseqError | None,
-    ) -> None:
-        """Write the outcome. If that fails, the caller still gets the answer to the change, which
-        is known."""
+    ) -> bool:
+        """Write the outcome. If that fails (False), the caller still gets the answer to the change,
+        which is known."""
         try:
             reach("operation.done")
             await self._log.end(
@@ -197,6 +214,8 @@ class Operator:
             )
         except ServerUnreachable as lost:
             _tell_unconfirmed(operation_id, operation, lost)
+            return False
+        return True
 
 
 def _tell_unconfirmed(operation_id: str, operation: Operation, error: ServerUnreachable) -> None:
