@@ -25,6 +25,7 @@ from leaseq_chaos.checkers.catalogue import CHECKERS
 from support.prose import all_prose, read_prose
 from support.references import NUMBERED, dead_references
 from support.source_tree import PACKAGES, ROOT
+from support.why_cases import FORGED
 
 DOCS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 LIFECYCLE, OPERATIONS = ROOT / "docs" / "lifecycle.md", ROOT / "docs" / "operations.md"
@@ -339,3 +340,13 @@ def test_every_document_is_in_the_index() -> None:
             assert path.read_text(encoding="utf-8").startswith(f"# {int(path.name[:4])}. "), (
                 path.name
             )
+
+
+def test_why_lists_every_case_with_its_states() -> None:
+    text = (ROOT / "docs" / "why.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE))
+    states: dict[str, set[str]] = {}
+    for forged in FORGED:
+        state = "none" if forged.facts.task is None else forged.facts.task.state.value
+        states.setdefault(forged.case, set()).add(state)
+    assert {case: set(listed.split(", ")) for case, listed in told.items()} == states

@@ -44,6 +44,7 @@ from leaseq_api.schemas import (
     TaskSummaryView,
     TaskView,
 )
+from leaseq_api.why_examples import WHY_EXAMPLES
 
 Tree = dict[str, Any]
 T = TypeVar("T", bound=Struct)
@@ -318,7 +319,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES
+EXAMPLES |= ACCESS_EXAMPLES | WHY_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10} | ACCESS_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 

@@ -75,6 +75,15 @@ TypeCursor = Annotated[
 ]
 
 
+OwnKey = Annotated[
+    str,
+    QueryParameter(
+        description="The idempotency key of the task, which remembers a pruned task",
+        schema_extra={"max_length": KEY_MAX_LENGTH, "pattern": "^[ -~]*$"},
+    ),
+]
+
+
 def check_task_id(text: str) -> str:
     """The canonical form of a task id. Raises `TaskNotFound`."""
     task_id = text.lower()
@@ -125,6 +134,16 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
             raise Refused("parameter_invalid", f"the parameter {name!r} was given more than once")
 
 
+def check_key(text: str) -> str:
+    """An idempotency key from a query."""
+    if not (1 <= len(text) <= KEY_MAX_LENGTH and text.isprintable() and text.isascii()):
+        raise Refused(
+            "parameter_invalid",
+            f"idempotency_key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters",
+        )
+    return text
+
+
 def check_wait(seconds: float) -> float:
     """How long an answer may be held, in seconds."""
     if not 0 <= seconds <= MAX_WAIT_SECONDS:
@@ -153,13 +172,8 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
                 "parameter_invalid", f"{name} must be 1 to 128 characters of A-Z a-z 0-9 _ . -"
             )
     key, cursor = query.idempotency_key, query.cursor
-    if key is not UNSET and not (
-        1 <= len(key) <= KEY_MAX_LENGTH and key.isprintable() and key.isascii()
-    ):
-        raise Refused(
-            "parameter_invalid",
-            f"idempotency_key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters",
-        )
+    if key is not UNSET:
+        check_key(key)
     if cursor is not UNSET and not is_task_id(cursor):
         raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
     return TaskFilter(
@@ -177,11 +191,13 @@ __all__ = [
     "Ended",
     "KeyId",
     "Limit",
+    "OwnKey",
     "QueueName",
     "TaskId",
     "TenantName",
     "TypeCursor",
     "WaitSeconds",
+    "check_key",
     "check_key_id",
     "check_limit",
     "check_query",

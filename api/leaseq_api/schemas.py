@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from leaseq.ledger.operation_log import ActionName
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
+from leaseq.operations.why.answer import Evidence, Why
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
 
 PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
@@ -261,6 +262,7 @@ class Ready(Struct, frozen=True, kw_only=True):
 __all__ = [
     "AttemptList",
     "AttemptView",
+    "Evidence",
     "FreshTaskView",
     "Json",
     "ListQuery",
@@ -275,4 +277,5 @@ __all__ = [
     "TaskPage",
     "TaskSummaryView",
     "TaskView",
+    "Why",
 ]

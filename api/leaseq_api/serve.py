@@ -76,7 +76,8 @@ async def _serve(config: Config, *, shared: bool) -> None:
         if keys_required(config) and not await access.has_usable_key():
             raise no_key_exists(config)
         freeze_gc()
-        await _run_until(stop, app, config, certificate, shared=shared)
+        async with app.state.service.engine.announced("api"):
+            await _run_until(stop, app, config, certificate, shared=shared)
     emit("api.stopped")
 
 

@@ -18,6 +18,8 @@ from leaseq.errors import TaskNotFound
 from leaseq.failpoints import reach
 from leaseq.model import State, Submission, Task
 from leaseq.operations.submission import accept
+from leaseq.operations.why.explain import explain
+from leaseq.operations.why.facts import of_one_tenant, without_contents
 from leaseq_api import parameters as given
 from leaseq_api.body import decode_json
 from leaseq_api.direct import as_response, direct, json_answer, read_body
@@ -33,6 +35,7 @@ from leaseq_api.schemas import (
     SubmitBody,
     TaskPage,
     TaskView,
+    Why,
 )
 from leaseq_api.security.principal import may_read_contents, principal_of
 from leaseq_api.service import Injected, Service
@@ -127,6 +130,36 @@ async def attempts(
     contents = may_read_contents(request.scope)
     views = [attempt_view(attempt, contents=contents) for attempt in found]
     return Response(AttemptList(task_id=task_id, erased_at=task.erased_at, attempts=views))
+
+
+@get(
+    "/{task_id:str}/why",
+    scope="read",
+    query=("idempotency_key",),
+    codes=api_codes("task_not_found", "lists_busy"),
+)
+async def why(
+    request: AnyRequest,
+    service: Injected,
+    task_id: given.TaskId,
+    idempotency_key: given.OwnKey = "",
+) -> Response[Why]:
+    """Explain why a task is where it is, what happens next and when, and what a person can do.
+
+    A key that is bound to a tenant gets no hosts, no names of people, and no numbers in which tasks
+    of other tenants count. Texts of errors need the scope `payloads`.
+    """
+    task_id, principal = given.check_task_id(task_id), principal_of(request.scope)
+    key = given.check_key(idempotency_key) if idempotency_key else None
+    reader = service.engine.fact_reader(service.lists)
+    facts = await reader.read(
+        task_id, tenant=principal.tenant, key=key, key_tenant=principal.submits_to
+    )
+    if principal.tenant is not None:
+        facts = of_one_tenant(facts)
+    if not may_read_contents(request.scope):
+        facts = without_contents(facts)
+    return Response(explain(facts))
 
 
 @get("/", scope="read", query=ListQuery.__struct_fields__, codes=api_codes("lists_busy"))
@@ -251,6 +284,7 @@ router = Router(
         submit,
         show,
         attempts,
+        why,
         follow_task,
         list_tasks,
         cancel,

@@ -28,6 +28,7 @@ from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import Request, accept
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.operations.why.answer import Why
 from leaseq.options import NO_OPTIONS, OptionFields, SubmitOptions, from_keywords
 from leaseq.payloads.payload_codec import ContentCodec, require_plain
 from leaseq.registry import Handler
@@ -79,6 +80,11 @@ class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
     async def state(self) -> State:
         """The current state of the task."""
         return (await self.find()).state
+
+    async def why(self) -> Why:
+        """Why the task is where it is: a sentence, the next event, and the facts behind them. Raises
+        `TaskNotFound`."""
+        return await self._client.engine.explain(self.id, tenant=self._client.tenant)
 
     async def cancel(self) -> State:
         """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop.
@@ -287,6 +293,10 @@ class SyncTaskHandle(Generic[R]):
     def state(self) -> State:
         """The current state of the task."""
         return self._openings.run(self._handle.state)
+
+    def why(self) -> Why:
+        """Why the task is where it is. Raises `TaskNotFound`."""
+        return self._openings.run(self._handle.why)
 
     def cancel(self) -> State:
         """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop.

@@ -88,6 +88,11 @@ export interface DepthsView {
   oldest_at: string | null;
 }
 
+export interface Evidence {
+  source: "dispatch" | "ledger" | "services" | "workers";
+  text: string;
+}
+
 export interface FollowedTaskView {
   task_id: string;
   tenant: string;
@@ -370,6 +375,20 @@ export interface TypeView {
   updated_at: string;
 }
 
+export interface Why {
+  task_id: string;
+  state: State | null;
+  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "handed_back" | "in_lane" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
+  sentence: string;
+  next: string;
+  next_at: string | null;
+  since: string | null;
+  actions: string[];
+  evidence: Evidence[];
+  needs_person: boolean;
+  at: string;
+}
+
 export interface WorkerList {
   workers: WorkerView[];
 }
@@ -424,6 +443,13 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: AttemptList;
+  };
+  why: {
+    method: "GET";
+    path: "/api/tasks/{task_id}/why";
+    query: { idempotency_key?: string; };
+    body: undefined;
+    answer: Why;
   };
   follow_task: {
     method: "GET";

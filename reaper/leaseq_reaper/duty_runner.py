@@ -18,6 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import uniform
+from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
@@ -49,6 +50,8 @@ class Duty(Struct, frozen=True):
     interval_seconds: float
     run_once: Callable[[], Awaitable[None]]
     factor: Callable[[], float] = _always_once
+    # what the reaper announces about itself from this duty, a small JSON object
+    describe: Callable[[], dict[str, Any]] = dict
 
 
 class IdleBackoff:
@@ -68,12 +71,14 @@ class IdleBackoff:
         return self._factor if self._passes >= IDLE_PASSES else 1.0
 
 
-async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
-    """Run all duties concurrently until `stop` is set."""
+async def run_duties(
+    duties: Sequence[Duty], stop: asyncio.Event, passes: PassRunner | None = None
+) -> None:
+    """Run all duties concurrently until `stop` is set, by `passes` if given."""
     # A late pass, or one that still runs at its next time, is not worth a log line. `PassRunner`
     # reports exceptions of a pass.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
-    passes = PassRunner()
+    passes = passes or PassRunner()
     scheduler = LoopScheduler(timezone=UTC, executors={"default": PassExecutor(passes)})
     for duty in duties:
         scheduler.add_job(
@@ -103,7 +108,7 @@ class PassRunner:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
-        self._failing: set[str] = set()
+        self.failing: set[str] = set()  # the duties whose last pass failed
 
     def start(self, duty: Duty) -> asyncio.Task[None]:
         """Run one pass, in a separate task, and raise nothing."""
@@ -129,11 +134,11 @@ class PassRunner:
         except Exception as error:
             self._report(duty, told(error))
         else:
-            self._failing.discard(duty.name)
+            self.failing.discard(duty.name)
 
     def _report(self, duty: Duty, error: str) -> None:
-        if duty.name not in self._failing:
-            self._failing.add(duty.name)
+        if duty.name not in self.failing:
+            self.failing.add(duty.name)
             emit("loop.failed", loop=duty.name, error=error)
 
 

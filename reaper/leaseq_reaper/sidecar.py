@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import uvloop
 
@@ -28,7 +29,7 @@ from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.prune import Prune
 from leaseq_reaper.duties.refill import Refill
 from leaseq_reaper.duties.suspicion import Suspicion
-from leaseq_reaper.duty_runner import Duty, run_duties
+from leaseq_reaper.duty_runner import Duty, PassRunner, run_duties
 from leaseq_reaper.reconcile.reconcile import Reconcile
 
 CLOSE_SECONDS = 0.4
@@ -50,7 +51,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         engine = await _connect(config, stack, stop)
         if engine is not None:
             emit("reaper.started", pid=os.getpid(), lease_seconds=config.lease_seconds)
-            await run_duties(duties(engine), stop)
+            await _run_announced(engine, stop)
             emit("reaper.stopped", pid=os.getpid())
     finally:
         try:
@@ -81,10 +82,29 @@ def duties(engine: Engine) -> list[Duty]:
     return [
         Duty("promote", config.promote_interval_seconds, promote.run_once, promote.idle.factor),
         Duty("refill", config.promote_interval_seconds, refill.run_once, refill.idle.factor),
-        Duty("reap", config.reap_interval_seconds, dead_workers.run_once),
+        Duty(
+            "reap",
+            config.reap_interval_seconds,
+            dead_workers.run_once,
+            describe=dead_workers.describe,
+        ),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
         Duty("prune", config.prune_interval_seconds, Prune(stores, config).run_once),
     ]
+
+
+async def _run_announced(engine: Engine, stop: asyncio.Event) -> None:
+    """Run the duties. The announcement of this process names those that fail."""
+    passes, work = PassRunner(), duties(engine)
+
+    def describe() -> dict[str, Any]:
+        described: dict[str, Any] = {"failing": sorted(passes.failing)}
+        for duty in work:
+            described |= duty.describe()
+        return described
+
+    async with engine.announced("reaper", describe):
+        await run_duties(work, stop, passes)
 
 
 async def _serve(config: Config) -> None:

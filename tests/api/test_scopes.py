@@ -55,6 +55,7 @@ SCOPES_OF = {
     "show_quota": "read",
     "submit": "submit",
     "submit_batch": "submit",
+    "why": "read",
 }
 # Operations on what all tenants share: a key that is bound to a tenant is refused.
 UNBOUND = {"pause", "resume"}

@@ -120,6 +120,15 @@ TABLE: Table = {
         lambda c, t: ["show", c.again],
         lambda c, t: ["show", t],
     ],
+    "why": [
+        lambda c, t: ["why", c.failed],
+        lambda c, t: ["why", c.failed, "--json"],
+        lambda c, t: ["why", c.done],
+        lambda c, t: ["why", c.running],
+        lambda c, t: ["why", c.again],
+        lambda c, t: ["why", c.running, "--key", t],
+        lambda c, t: ["why", t],
+    ],
     "wait": [
         lambda c, t: ["wait", c.failed],
         lambda c, t: ["wait", c.done],

@@ -1,29 +1,18 @@
-"""The history of a task, and the reason why it still waits."""
+"""The history of a task in words."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
-from leaseq.cli.timeline import Situation, error_line, summary_line, task_history
-from leaseq.model import AttemptRecord, Outcome, Priority, State, Task, WorkerRecord
+from leaseq.cli.timeline import summary_line, task_history
+from leaseq.model import AttemptRecord, Outcome, Priority, State, Task
+from leaseq.operations.why.wording import error_line
 
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
-WORKER = WorkerRecord(
-    worker_id="a1b2c3d4e5f6a7b8",
-    host="ant",
-    pid=9,
-    queues=["billing"],
-    version="1",
-    started_at=START,
-    last_seen=START,
-    closed_at=None,
-    close_reason=None,
-)
-NOWHERE = Situation(lanes=[], holders=[], paused=False, workers=[WORKER])
+WORKER = "a1b2c3d4e5f6a7b8"
 
 
 def at(seconds: float) -> datetime:
@@ -70,7 +59,7 @@ def an_attempt(
         task_id="",
         attempt=number,
         outcome=outcome,
-        worker_id=WORKER.worker_id,
+        worker_id=WORKER,
         started_at=at(number),
         finished_at=at(number + 0.25),
         next_state=then,
@@ -93,7 +82,7 @@ def test_the_life_of_a_task_that_failed_twice_and_then_succeeded() -> None:
         finished_at=at(4),
         result=b"1",
     )
-    assert [(line.when, line.text) for line in task_history(task, attempts, NOWHERE)] == [
+    assert [(line.when, line.text) for line in task_history(task, attempts)] == [
         (START, "submitted with high priority, key order-1; at most 1 attempt of 30 s"),
         (at(1), "attempt 1 started on worker a1b2c3d4e5f6"),
         (
@@ -118,7 +107,7 @@ def test_the_life_of_a_dead_letter_ends_once() -> None:
     task = a_task(
         state=State.FAILED, attempt=1, retry_count=1, started_at=at(1), finished_at=at(1.25)
     )
-    said = [line.text for line in task_history(task, attempts, NOWHERE)]
+    said = [line.text for line in task_history(task, attempts)]
     assert said[1:] == [
         "attempt 1 started on worker a1b2c3d4e5f6",
         "attempt 1 timed out after 0.250 s: 30 s; not to be retried",
@@ -126,81 +115,9 @@ def test_the_life_of_a_dead_letter_ends_once() -> None:
     ]
 
 
-PENDING = a_task()
-RUNNING = a_task(state=State.PROCESSING, attempt=1, started_at=at(1), worker_id=WORKER.worker_id)
-
-OTHER = a_task(
-    state=State.SCHEDULED,
-    hand_back_count=1,
-    error=b'{"code":"other_version","message":"unknown field"}',
-)
-UNKNOWN = a_task(
-    state=State.SCHEDULED,
-    hand_back_count=1,
-    error=b'{"code":"unknown_type","message":"no handler"}',
-)
-
-
-@pytest.mark.parametrize(
-    ("task", "where", "said"),
-    [
-        (
-            PENDING,
-            replace(NOWHERE, lanes=["high"]),
-            ["its delivery is in the high lane of queue billing"],
-        ),
-        (
-            PENDING,
-            replace(NOWHERE, holders=[WORKER.worker_id]),
-            ["taken by worker a1b2c3d4e5f6 (ant, supervisor 9)"],
-        ),
-        (PENDING, NOWHERE, ["dispatch has no delivery of it"]),
-        (PENDING, replace(NOWHERE, lanes=None, holders=None), ["Redis does not answer"]),
-        (
-            PENDING,
-            replace(NOWHERE, workers=[]),
-            ["dispatch has no delivery", "no worker serves queue billing"],
-        ),
-        (
-            PENDING,
-            replace(NOWHERE, backlog_since=START),
-            ["other tasks wait before it, the first since 2030-01-01 12:00:00 UTC"],
-        ),
-        (
-            PENDING,
-            replace(NOWHERE, paused=True),
-            ["dispatch has no delivery", "leaseq queues resume billing"],
-        ),
-        (
-            RUNNING,
-            replace(NOWHERE, holders=[WORKER.worker_id]),
-            ["runs on worker a1b2c3d4e5f6 (ant, supervisor 9)"],
-        ),
-        (RUNNING, NOWHERE, ["is missing in its processing list"]),
-        (RUNNING, replace(NOWHERE, lanes=None, holders=None), ["runs on worker a1b2c3d4e5f6"]),
-        (
-            a_task(state=State.SCHEDULED, run_at=at(3600)),
-            NOWHERE,
-            ["is due at 2030-01-01 13:00:00 UTC"],
-        ),
-        (
-            UNKNOWN,
-            NOWHERE,
-            ["is due at", "no worker that took it has a handler for charge: start one that has"],
-        ),
-        (OTHER, NOWHERE, ["is due at", "submitted for another version of charge"]),
-    ],
-)
-def test_show_names_the_reason_of_the_wait(task: Task, where: Situation, said: list[str]) -> None:
-    present = [line.text for line in task_history(task, [], where) if line.when is None]
-    assert len(present) == len(said)
-    for line, part in zip(present, said, strict=True):
-        assert part in line
-
-
-def test_a_finished_task_waits_for_nothing() -> None:
+def test_the_life_of_a_task_that_was_cancelled() -> None:
     done = a_task(state=State.CANCELLED, finished_at=at(2), cancel_requested_at=at(1))
-    lines = task_history(done, [], replace(NOWHERE, workers=[], paused=True))
+    lines = task_history(done, [])
     assert [line.text for line in lines][1:] == ["cancellation was requested", "ended in CANCELLED"]
 
 

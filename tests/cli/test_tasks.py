@@ -172,15 +172,17 @@ def test_a_task_of_another_tenant_is_no_task(leaseq: Command, stage: Stage) -> N
 def test_show_follows_a_delivery(leaseq: Command, stage: Stage) -> None:
     worker = stage.open_worker()
     task_id = stage.submit(payload=b'{"name": "\\u001b[31m"}')
-    assert "in the normal lane of queue default" in leaseq("show", task_id).stdout
+    long = {"LEASEQ_LEASE_SECONDS": "600"}  # no heartbeat renews it
+    assert "in lane normal of queue default" in leaseq("show", task_id, **long).stdout
     assert stage.pull("default", worker) == [task_id]
     assert (
-        f"was taken by worker {worker[:12]} (here, supervisor 77)" in leaseq("show", task_id).stdout
+        f"was taken by worker {worker[:12]} (here, supervisor 77)"
+        in leaseq("show", task_id, **long).stdout
     )
     lease = stage.claim(task_id, worker)
-    running = leaseq("show", task_id)
+    running = leaseq("show", task_id, **long)
     assert f"{task_id} PROCESSING" in running.stdout
-    assert f"runs on worker {worker[:12]} (here, supervisor 77)\n" in running.stdout
+    assert f"runs on worker {worker[:12]} (here, supervisor 77), as attempt 1." in running.stdout
     stage.fail(lease, "no cards \x1b[31m left")
     story = leaseq("show", task_id).stdout
     assert "attempt 1 failed after" in story
@@ -306,8 +308,10 @@ def test_tasks_waiting_in_the_ledger_are_reported(leaseq: Command, stage: Stage)
     shown = msgspec.json.decode(leaseq("show", ids[-1], "--json", "--story").stdout)
     assert shown["delivery"]["lanes"] == shown["delivery"]["workers"] == []
     assert shown["delivery"]["backlog_since"]
-    assert "waits in the ledger" in leaseq("show", ids[-1]).stdout
-    assert "waits in the ledger" not in leaseq("show", ids[0]).stdout
+    stage.open_worker()
+    long = {"LEASEQ_LEASE_SECONDS": "600"}
+    assert "waits in the ledger" in leaseq("show", ids[-1], **long).stdout
+    assert "waits in the ledger" not in leaseq("show", ids[0], **long).stdout
 
 
 def test_queues_are_listed_while_redis_is_away(leaseq: Command, stage: Stage) -> None:

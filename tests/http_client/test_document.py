@@ -61,6 +61,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "QueueQuotaUse": quotas.QueueQuota,
     "ByteQuotaUse": quotas.ByteQuota,
     "QuotaView": quotas.TenantQuota,
+    "Why": model.Why,
+    "Evidence": model.Evidence,
 }
 # Schemas that become no struct of their own, and why.
 NO_STRUCT = {

@@ -156,6 +156,15 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         | dict.fromkeys(("state", "queue", "type")),
         {"tasks_pkey"},
     ),
+    "find_remembered": (
+        {"task_id": IDS[0], "tenant": "default", "key": "key-1"},
+        {"idempotency_keys_pkey"},
+    ),
+    "measure_pace": ({"queue": "default", "heads": IDS[-3:], "rows": 2000}, {"tasks_pkey"}),
+    "count_before": (
+        {"task_id": IDS[-1], "queue": "default", "priority": 0, "first_id": IDS[0], "rows": 1000},
+        {"tasks_pkey"},
+    ),
 }
 # Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never
 # settles for that.

@@ -49,6 +49,7 @@ from leaseq_http.model import (
     Attempt,
     Depths,
     Event,
+    Evidence,
     ListedTask,
     Missed,
     Operation,
@@ -63,6 +64,7 @@ from leaseq_http.model import (
     TaskState,
     TaskSummary,
     TaskType,
+    Why,
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
@@ -76,6 +78,7 @@ __all__ = [
     "Conflict",
     "Depths",
     "Event",
+    "Evidence",
     "Forbidden",
     "ForeignAnswer",
     "IdempotencyInFlight",
@@ -119,5 +122,6 @@ __all__ = [
     "Unauthorized",
     "UnknownType",
     "Unreachable",
+    "Why",
     "Worker",
 ]

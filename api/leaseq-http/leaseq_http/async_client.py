@@ -34,6 +34,7 @@ from leaseq_http.model import (
     TaskEvent,
     TaskSummary,
     TaskType,
+    Why,
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
@@ -191,6 +192,11 @@ class AsyncClient:
     async def attempts(self, task_id: str) -> list[Attempt]:
         """Read the attempts of a task that did not succeed, oldest first. Raises `TaskNotFound`."""
         return (await self._send(calls.attempts(task_id))).attempts
+
+    async def why(self, task_id: str, *, idempotency_key: str | None = None) -> Why:
+        """Explain why a task is where it is, and what happens next; with its idempotency key also
+        after it was pruned. Raises `TaskNotFound`."""
+        return await self._send(calls.why(task_id, idempotency_key=idempotency_key))
 
     async def list_tasks(
         self,

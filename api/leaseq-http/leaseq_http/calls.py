@@ -25,6 +25,7 @@ from leaseq_http.model import (
     Task,
     TaskPage,
     TypeList,
+    Why,
     WorkerList,
 )
 from leaseq_http.quotas import TenantQuota
@@ -52,6 +53,7 @@ ROUTES = {
     "submit_batch": Route("POST", "/api/tasks/batch"),
     "show": Route("GET", "/api/tasks/{task_id}", ("wait",)),
     "attempts": Route("GET", "/api/tasks/{task_id}/attempts"),
+    "why": Route("GET", "/api/tasks/{task_id}/why", ("idempotency_key",)),
     "follow_task": Route("GET", "/api/tasks/{task_id}/events", ("seconds",)),
     "follow_tasks": Route("GET", "/api/events", ("queue", "type", "seconds")),
     "list_tasks": Route(
@@ -143,6 +145,12 @@ def show(task_id: str, *, wait: float = 0.0) -> Call[Task]:
 def attempts(task_id: str) -> Call[AttemptList]:
     """Read the attempts of a task that did not succeed."""
     return _call("attempts", _as(AttemptList), path={"task_id": task_id})
+
+
+def why(task_id: str, *, idempotency_key: str | None = None) -> Call[Why]:
+    """Explain why a task is where it is."""
+    query = {"idempotency_key": idempotency_key}
+    return _call("why", _as(Why), path={"task_id": task_id}, query=query)
 
 
 def list_tasks(
@@ -318,4 +326,5 @@ __all__ = [
     "show",
     "submit",
     "submit_batch",
+    "why",
 ]

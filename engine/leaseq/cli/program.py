@@ -41,6 +41,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Tasks": {
         "submit": ("submit:submit", "Submit a task."),
         "show": ("show:show", "Show a task's history and what it is waiting for."),
+        "why": ("why:why", "Explain why a task is where it is, and what happens next."),
         "wait": ("wait:wait", "Wait for a task to end, and print its result."),
         "list": ("tasks:list_tasks", "List tasks, newest first."),
         "cancel": ("tasks:cancel", "Cancel a task."),

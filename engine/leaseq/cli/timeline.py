@@ -1,49 +1,30 @@
-"""The history of one task in words, from its submission to now.
+"""The history of one task in words, from its submission to its end.
 
-Pure functions: from the records of the ledger and the location of the delivery to lines. All times
-are those of Postgres, and they are compared only with each other.
+Pure functions: from the records of the ledger to lines. All times are those of Postgres, and they
+are compared only with each other. `leaseq.operations.why` explains the present.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from leaseq.errors import CodecMismatch
-from leaseq.model import TERMINAL, AttemptRecord, Outcome, State, Task, WorkerRecord
-
-SHORT = 12
-
-
-class Situation(Struct, frozen=True, kw_only=True):
-    """Where the delivery of a task is, and which workers could run it. Lanes and holders are None
-    while Redis is away."""
-
-    lanes: list[str] | None
-    holders: list[str] | None
-    paused: bool
-    workers: list[WorkerRecord]  # the open ones that serve its queue
-    backlog_since: datetime | None = (
-        # its lane is full, and it waits in the ledger; with others, the first of them since then
-        None
-    )
+from leaseq.model import TERMINAL, AttemptRecord, Outcome, State, Task
+from leaseq.operations.why.wording import SHORT, error_line
 
 
 class Line(Struct, frozen=True):
-    """One event of the past (`when`), or a fact about now (no `when`)."""
+    """One event."""
 
     text: str
-    when: datetime | None = None
+    when: datetime | None
 
 
-def task_history(task: Task, attempts: Sequence[AttemptRecord], situation: Situation) -> list[Line]:
-    """The whole history, oldest first, ending with what the task is waiting for, if it has not
-    ended."""
-    return [*_past(task, attempts), *(Line(text) for text in _present(task, situation))]
+def task_history(task: Task, attempts: Sequence[AttemptRecord]) -> list[Line]:
+    """The whole history, oldest first."""
+    return [*_past(task, attempts)]
 
 
 def summary_line(task: Task) -> str:
@@ -62,22 +43,6 @@ def summary_line(task: Task) -> str:
         else []
     )
     return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
-
-
-def error_line(error: bytes | None) -> str:
-    """A stored error in one line: class and message, or the code."""
-    fields: dict[str, Any] = msgspec.json.decode(error) if error else {}
-    text = ": ".join(str(fields[name]) for name in ("type", "message") if fields.get(name))
-    return " ".join((text or _code(error)).split())
-
-
-def _code(error: bytes | None) -> str:
-    return str(msgspec.json.decode(error).get("code", "")) if error else ""
-
-
-def _is_encoded_otherwise(error: bytes | None) -> bool:
-    fields: dict[str, Any] = msgspec.json.decode(error) if error else {}
-    return fields.get("code") == "other_version" and fields.get("type") == CodecMismatch.__name__
 
 
 def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[Line]:
@@ -147,64 +112,6 @@ def _end(task: Task, *, recorded: bool) -> str:
     return f"ended in {task.state}"
 
 
-def _present(task: Task, situation: Situation) -> Iterator[str]:
-    if task.state in TERMINAL:
-        return
-    if task.state is State.SCHEDULED:
-        yield f"is due at {task.run_at:%Y-%m-%d %H:%M:%S} UTC; a reaper then delivers it"
-        if _code(task.error) == "unknown_type":
-            unknown = f"no worker that took it has a handler for {task.type}"
-            yield f"{unknown}: start one that has (the task is then due immediately), or cancel it"
-        elif _is_encoded_otherwise(task.error):
-            other = "no worker that took it can decode its payload"
-            yield f"{other}: start a worker with the codec and the key (the task is then due immediately), or cancel it"
-        elif _code(task.error) == "other_version":
-            other = f"it was submitted for another version of {task.type} than its workers have"
-            yield f"{other}: start a worker with that version (the task is then due immediately), or cancel it"
-    elif task.state is State.PENDING:
-        yield _waits(task, situation)
-    else:
-        yield _runs(task, situation)
-    if situation.paused:
-        yield f"queue {task.queue} is paused: `leaseq queues resume {task.queue}`"
-    if not situation.workers:
-        yield f"no worker serves queue {task.queue}: start one"
-
-
-def _waits(task: Task, situation: Situation) -> str:
-    if situation.lanes is None or situation.holders is None:
-        return (
-            "waits for a worker; Redis does not answer, so the location of its delivery is unknown"
-        )
-    if situation.lanes:
-        lanes = " and ".join(situation.lanes)
-        return f"waits for a worker: its delivery is in the {lanes} lane of queue {task.queue}"
-    if situation.holders:
-        return (
-            f"was taken by {_worker(situation.holders[0], situation)}, which has not claimed it yet"
-        )
-    if situation.backlog_since:
-        since = f"{situation.backlog_since:%Y-%m-%d %H:%M:%S} UTC"
-        full = f"its lane of queue {task.queue} is full, and other tasks wait before it, the first since {since}"
-        return f"waits in the ledger: {full}; a reaper delivers it in order (check that one runs)"
-    return "waits for a worker, but dispatch has no delivery of it: a reaper delivers it within seconds (check that one runs)"
-
-
-def _runs(task: Task, situation: Situation) -> str:
-    worker = _worker(task.worker_id or "", situation)
-    if situation.holders is not None and task.worker_id not in situation.holders:
-        return f"runs on {worker}, but is missing in its processing list: the worker or a reaper restores it"
-    return f"runs on {worker}"
-
-
-def _worker(worker_id: str, situation: Situation) -> str:
-    record = next((worker for worker in situation.workers if worker.worker_id == worker_id), None)
-    at = (
-        f" ({record.host}, supervisor {record.pid})" if record else " (closed, or of another queue)"
-    )
-    return f"worker {worker_id[:SHORT]}{at}"
-
-
 def _seconds(start: datetime, end: datetime) -> str:
     return f"{(end - start).total_seconds():.3f} s"
 
@@ -213,4 +120,4 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-__all__ = ["Line", "Situation", "error_line", "summary_line", "task_history"]
+__all__ = ["Line", "summary_line", "task_history"]

@@ -6,6 +6,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 
 from leaseq.config import DISPATCH_WINDOW
+from leaseq.dispatch.delivery_search import DeliverySearch
 from leaseq.dispatch.dispatch_server import DispatchServer
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
@@ -26,6 +27,7 @@ class DispatchParts(Struct, frozen=True, kw_only=True):
     pause_flags: PauseFlags
     dispatch_server: DispatchServer
     holdings: WorkerHoldings
+    search: DeliverySearch
 
 
 def parts_over(
@@ -44,6 +46,7 @@ def parts_over(
         pause_flags=PauseFlags(client, keys),
         dispatch_server=DispatchServer(client, keys, repairs=repairs),
         holdings=WorkerHoldings(leases, lists),
+        search=DeliverySearch(lists, leases, lane_backlogs, window=window),
     )
 
 

@@ -125,13 +125,15 @@ class QueueLists:
 
     async def _oldest(self, lanes: list[str]) -> dict[str, datetime]:
         """When the task was submitted that is first in each of these lanes, by its id."""
+        return {lane: made_at(task_id) for lane, task_id in (await self._heads(lanes)).items()}
+
+    async def _heads(self, lanes: list[str]) -> dict[str, str]:
+        """The first id of each of these lanes that have one."""
         with reachable():
             heads = await self._scripts.run("heads", lanes, [])
         ids = (as_bytes(head).decode(errors="replace") for head in heads)
         return {
-            lane: made_at(task_id)
-            for lane, task_id in zip(lanes, ids, strict=True)
-            if is_task_id(task_id)
+            lane: task_id for lane, task_id in zip(lanes, ids, strict=True) if is_task_id(task_id)
         }
 
     async def length(self, queue: str, lane: Lane) -> int:
@@ -233,6 +235,35 @@ class QueueLists:
         return lanes, [
             owner for owner in sorted(owners) if await self.processing(queue, [owner], among=among)
         ]
+
+    async def position(self, queue: str, lane: Lane, task_id: str) -> tuple[int, int] | None:
+        """The deliveries before and behind this one in a lane, or None. Reads the lane from its
+        tail, so that workers who take from its head do not disturb it."""
+        wanted, behind = task_id.encode(), 0
+        async for page in self._pages(self._keys.ready(queue, lane)):
+            if wanted in page:
+                behind += len(page) - 1 - page.index(wanted)
+                before = await self.length(queue, lane) - behind - 1
+                return max(before, 0), behind
+            behind += len(page)
+        return None
+
+    async def held_by(self, queue: str, worker_ids: Sequence[str], task_id: str) -> list[str]:
+        """The workers among these whose processing lists hold this id, among the first PAGE of
+        each."""
+        names = [self._keys.processing(queue, worker_id) for worker_id in worker_ids]
+        pages = await self._read(names, end=-1) if names else []
+        wanted = task_id.encode()
+        return [
+            worker_id
+            for worker_id, page in zip(worker_ids, pages, strict=True)
+            if not isinstance(page, Exception) and wanted in page
+        ]
+
+    async def heads(self, queue: str, lanes: Sequence[Lane]) -> list[str]:
+        """The first ids of these lanes, of those that have one."""
+        names = [self._keys.ready(queue, lane) for lane in lanes]
+        return [*(await self._heads(names)).values()]
 
     async def processing_owners(self, queue: str) -> set[str]:
         """The workers that have a processing list, registered or not. Walks the key space."""

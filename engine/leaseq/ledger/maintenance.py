@@ -145,6 +145,10 @@ class Maintenance:
         """Delete workers closed longer ago than that; returns how many."""
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
+    async def prune_services(self, *, retention_seconds: float) -> int:
+        """Delete services that were last seen longer ago than that; returns how many."""
+        return len(await self._session.fetch("prune_services", {"retention": retention_seconds}))
+
     async def prune_operations(self, *, retention_seconds: float, limit: int) -> int:
         """Delete operations begun longer ago than that, of the oldest `limit`; returns how many."""
         params = {"retention": retention_seconds, "limit": limit}

@@ -294,13 +294,17 @@ class TaskLedger:
         )
         return [row[0] for row in found]
 
-    async def find_lockers(self, task_ids: Sequence[str]) -> list[str]:
-        """The sessions that have locked these tasks, in words."""
+    async def find_lockers(
+        self, task_ids: Sequence[str], *, for_seconds: int | None = None
+    ) -> list[str]:
+        """The sessions that have locked these tasks, in words; with `for_seconds` only those whose
+        transactions have been open for so long."""
         found = await self._session.fetch("find_lockers", {"ids": words(task_ids)}, idempotent=True)
         return [
             f"pid {pid} of role {role}, application {application!r}, {state or 'state unknown'}"
             + (f", in a transaction for {seconds} s" if seconds is not None else "")
             for pid, role, application, state, seconds in found
+            if for_seconds is None or (seconds or 0) >= for_seconds
         ]
 
     async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from operator import attrgetter
-
-from msgspec import Struct
+from typing import Any
 
 from leaseq.config import Config
 from leaseq.connections.primary import primary_at
@@ -24,15 +23,17 @@ from leaseq.fair_turns import FairTurns
 from leaseq.gather import Gatherer
 from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
+from leaseq.ledger.services import Role
 from leaseq.ledger.session import Connection
-from leaseq.lifecycle import lane_of
-from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
+from leaseq.model import QueueRecord, State, Submission, Submitted, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.access import Access
+from leaseq.operations.announcement import announced
 from leaseq.operations.feed import Feed
 from leaseq.operations.follow import Follower
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
+from leaseq.operations.lists import Lists
 from leaseq.operations.operator import Operator
 from leaseq.operations.push import Pusher
 from leaseq.operations.quotas import Quotas
@@ -42,6 +43,10 @@ from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
+from leaseq.operations.why.answer import Why
+from leaseq.operations.why.explain import explain
+from leaseq.operations.why.facts import Facts
+from leaseq.operations.why.read_facts import FactReader
 
 BATCH_SIZE = 500
 # Single submissions of one tenant that wait for a batch; more of them wait before.
@@ -51,15 +56,6 @@ CAPACITY = 2_500
 AHEAD = 1
 # Chunks of all large batches that are written at the same time. Single submissions need a connection, too.
 CHUNKS_AT_ONCE = 3
-
-
-class DeliveryLocation(Struct, frozen=True):
-    """The places in dispatch that hold the delivery of a task, when each of them was read."""
-
-    lanes: list[Lane]
-    worker_ids: list[str]  # workers whose processing lists hold it
-    # set: the task waits in the ledger, because its lane is full since then
-    backlog_since: datetime | None
 
 
 class Engine:
@@ -224,17 +220,29 @@ class Engine:
         queues = {worker.worker_id: worker.queues for worker in workers}
         return await self.stores.holdings.of(queues, seconds=seconds)
 
-    async def locate(self, task: Task) -> DeliveryLocation:
-        """Find the delivery of one task. Reads whole lists: meant for a person who looks at one
-        task.
+    def announced(
+        self, role: Role, describe: Callable[[], dict[str, Any]] = dict
+    ) -> AbstractAsyncContextManager[object]:
+        """Announce this process in the ledger for as long as the block lasts. `describe` returns a
+        small JSON object from memory."""
+        return announced(self.stores.services, role, describe)
 
-        Raises `ServerUnreachable`.
+    async def read_facts(self, task_id: str, *, tenant: str, key: str | None = None) -> Facts:
+        """Read the facts that `explain` needs about a task of this tenant; with its idempotency key
+        also after it was pruned.
+
+        Raises `TaskNotFound`.
         """
-        lanes, worker_ids = await self.stores.lists.locate(task.queue, task.task_id)
-        lane = lane_of(task.priority, crash_count=task.crash_count, loss_count=task.loss_count)
-        backlog = (await self.stores.lane_backlogs.read(task.queue)).get(lane)
-        since = None if backlog is None or task.task_id < backlog.cursor else backlog.since
-        return DeliveryLocation(lanes, worker_ids, since)
+        reader = FactReader(self.stores.tasks.session, self.stores.search, self.config)
+        return await reader.read(task_id, tenant=tenant, key=key, key_tenant=tenant)
+
+    async def explain(self, task_id: str, *, tenant: str) -> Why:
+        """Explain why a task of this tenant is where it is. Raises `TaskNotFound`."""
+        return explain(await self.read_facts(task_id, tenant=tenant))
+
+    def fact_reader(self, lists: Lists) -> FactReader:
+        """A reader of the facts about tasks, within the share of lists."""
+        return FactReader(lists.session, self.stores.search, self.config, turn=lists.turn)
 
     def known_types(self) -> KnownTypes:
         """An empty copy of the registered task types, which its owner refreshes."""
@@ -280,4 +288,4 @@ def _keys_differ(batch: Sequence[Submission]) -> bool:
     return len(set(keys)) == len(keys)
 
 
-__all__ = ["BATCH_SIZE", "DeliveryLocation", "Engine"]
+__all__ = ["BATCH_SIZE", "Engine"]

@@ -36,6 +36,7 @@ class Lists:
     """Reads lists, a few at a time."""
 
     def __init__(self, session: Session) -> None:
+        self.session = session
         self._tasks = TaskLists(session)
         self._queues = QueueLedger(session)
         self._workers = WorkerLedger(session)
@@ -46,38 +47,39 @@ class Lists:
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
         """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`,
         as all of these do."""
-        async with self._turn():
+        async with self.turn():
             return await self._tasks.list_tasks(wanted, tenant=tenant)
 
     async def list_attempts(self, task_id: str, *, tenant: str | None) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed."""
-        async with self._turn():
+        async with self.turn():
             return await self._tasks.list_attempts(task_id, tenant=tenant)
 
     async def list_queues(self) -> list[QueueRecord]:
         """Every known queue."""
-        async with self._turn():
+        async with self.turn():
             return await self._queues.list_queues()
 
     async def list_workers(self, *, closed: bool, limit: int) -> list[WorkerRecord]:
         """Workers, newest first."""
-        async with self._turn():
+        async with self.turn():
             return await self._workers.list_workers(closed=closed, limit=limit)
 
     async def list_types(self, *, after: str, limit: int) -> list[RegisteredType]:
         """The next registered task types by name."""
-        async with self._turn():
+        async with self.turn():
             return await self._types.describe_types(after=after, limit=limit)
 
     async def list_operations(
         self, wanted: OperationFilter, *, tenant: str | None
     ) -> OperationListing:
         """One page of operations, newest first."""
-        async with self._turn():
+        async with self.turn():
             return await self._operations.list_operations(wanted, tenant=tenant)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def turn(self) -> AsyncIterator[None]:
+        """One of the turns of the share, for a few bounded statements. Raises `ListsBusy`."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._share.acquire()

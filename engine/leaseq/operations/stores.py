@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from leaseq.dispatch.delivery_search import DeliverySearch
 from leaseq.dispatch.dispatch_server import DispatchServer
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.lane_backlogs import LaneBacklogs
@@ -21,6 +22,7 @@ from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.quotas import QuotaLedger
+from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
 from leaseq.ledger.task_lists import TaskLists
 from leaseq.ledger.task_types import TypeLedger
@@ -46,6 +48,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     api_keys: ApiKeyLedger
     tenants: TenantLedger
     quotas: QuotaLedger
+    services: ServiceLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -54,6 +57,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     pause_flags: PauseFlags
     dispatch_server: DispatchServer
     holdings: WorkerHoldings
+    search: DeliverySearch
     ownership: Ownership
 
 
@@ -73,6 +77,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         api_keys=ApiKeyLedger(session),
         tenants=TenantLedger(session),
         quotas=QuotaLedger(session),
+        services=ServiceLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,
@@ -80,6 +85,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         pause_flags=dispatch.pause_flags,
         dispatch_server=dispatch.dispatch_server,
         holdings=dispatch.holdings,
+        search=dispatch.search,
         ownership=ownership,
     )
 

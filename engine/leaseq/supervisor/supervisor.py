@@ -53,6 +53,8 @@ SHORT_LIFE_SECONDS = 2.0
 STORE_AWAY_PAUSES = Pauses(1.0)
 RECOVER_PAUSES = Pauses(0.2)
 POOL_SIZE = 4
+# Queues that the announcement of a supervisor names.
+MOST_NAMED = 50
 
 EXITS = {
     EXIT_LEASE_LOST: "lost its lease",
@@ -341,9 +343,14 @@ def serve(config: Config, spec: SupervisorSpec) -> int:
 
 async def _serve(config: Config, spec: SupervisorSpec) -> int:
     fleet = FleetMetrics()
+    detail = {
+        "queues": spec.queues[:MOST_NAMED],
+        "slots": spec.processes * spec.concurrency,
+    }
     async with (
         serving_metrics(config, "worker", TALLY.series, fleet.series),
         open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine,
+        engine.announced("supervisor", lambda: detail),
     ):
         return await Supervisor(config, engine.stores, engine.recovery, spec, fleet).run()
 

@@ -109,6 +109,11 @@ class DeadWorkers:
             raise
         self._isolation.raise_first()
 
+    def describe(self) -> dict[str, bool]:
+        """Whether this reaper recovers no silent worker at present: because most of them are silent
+        (`braked`), or because it cannot tell yet which of them are (`quiet`)."""
+        return {"braked": self._braked, "quiet": self._suspicion.is_suspended}
+
     def look_in(self, queues: AbstractSet[str]) -> None:
         """Look for leases of closed workers in these queues too, until there are none."""
         self._more_queues |= queues

@@ -2,7 +2,7 @@
 
 Deleted are tasks that finished longer ago than their retention, which may be that of their type
 (their keys stay, and remember how they ended), keys past their own retention, workers closed for a
-day, operations past theirs, and queues without tasks and workers (unused_queues.py). This happens
+day, services not seen for a day, operations past theirs, and queues without tasks and workers (unused_queues.py). This happens
 in small batches, each followed by a pause as long as the batch, so that pruning uses at most half
 of one connection and holds no lock for long. Tasks are scanned in order; if a pass did not reach
 the end, the next one continues.
@@ -33,6 +33,7 @@ BATCH = 1000
 SHARE = 0.25
 STAYING_PER_SECOND = 20_000
 WORKER_RETENTION_SECONDS = 86_400.0
+SERVICE_RETENTION_SECONDS = 86_400.0
 
 
 class Prune:
@@ -64,6 +65,7 @@ class Prune:
         self._expired = None
         keys = await self._in_batches(self._keys)
         workers = await self._maintenance.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
+        await self._maintenance.prune_services(retention_seconds=SERVICE_RETENTION_SECONDS)
         operations = await self._in_batches(self._operations)
         await self._unused.run_once()
         if tasks or keys or workers:

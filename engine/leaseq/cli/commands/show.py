@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
 import msgspec
 
 from leaseq.cli import parameters
+from leaseq.cli.commands.why import print_next
 from leaseq.cli.output import STYLES, moment, one_line, print_block, print_json, print_line, styled
 from leaseq.cli.servers import reading
-from leaseq.cli.timeline import Situation, summary_line, task_history
-from leaseq.errors import ServerUnreachable
-from leaseq.model import TERMINAL, AttemptRecord, Task
-from leaseq.operations.engine import DeliveryLocation, Engine
+from leaseq.cli.timeline import summary_line, task_history
+from leaseq.model import AttemptRecord, Task
+from leaseq.operations.engine import Engine
+from leaseq.operations.why.explain import explain
+from leaseq.operations.why.facts import Facts
 from leaseq_api.views import attempt_view, task_view
 
-# A frozen Redis must not delay the part that comes from the ledger.
-LOCATE_SECONDS = 5.0
-
-Found = tuple[Task, list[AttemptRecord], Situation]
+Found = tuple[Task, list[AttemptRecord], Facts]
+NOW = "now".ljust(23)
 
 
 @click.command()
@@ -30,7 +29,7 @@ Found = tuple[Task, list[AttemptRecord], Situation]
 @click.option(
     "--story",
     is_flag=True,
-    help="With --json: the task, its attempts, and situation its delivery is.",
+    help="With --json: the task, its attempts, where its delivery is, and why.",
 )
 def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
     """Show the history of task ID: its attempts, its end, or what it is waiting for."""
@@ -40,59 +39,45 @@ def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
     async def work(engine: Engine) -> Found:
         client = engine.for_tenant(tenant)
         task, attempts = await client.find(task_id), await client.list_attempts(task_id)
-        return task, attempts, await find_situation(engine, task)
+        return task, attempts, await engine.read_facts(task_id, tenant=tenant)
 
-    task, attempts, situation = reading(work)
+    task, attempts, facts = reading(work)
     if as_json:
-        print_json(_story_json(task, attempts, situation) if story else task_view(task))
+        print_json(_story_json(task, attempts, facts) if story else task_view(task))
     else:
-        _print(task, attempts, situation)
+        _print(task, attempts, facts)
 
 
-async def find_situation(engine: Engine, task: Task) -> Situation:
-    """Where the delivery of the task is. Not read for a task that has ended."""
-    if task.state in TERMINAL:
-        return Situation(lanes=[], holders=[], paused=False, workers=[])
-    found: DeliveryLocation | None = None
-    try:
-        async with asyncio.timeout(LOCATE_SECONDS):
-            found = await engine.locate(task)
-    except (ServerUnreachable, TimeoutError):
-        pass
-    workers = await engine.list_workers()
-    return Situation(
-        lanes=None if found is None else [lane.value for lane in found.lanes],
-        holders=None if found is None else found.worker_ids,
-        paused=any(q.paused for q in await engine.list_queues() if q.name == task.queue),
-        workers=[worker for worker in workers if task.queue in worker.queues],
-        backlog_since=None if found is None else found.backlog_since,
-    )
-
-
-def _story_json(task: Task, attempts: list[AttemptRecord], situation: Situation) -> dict[str, Any]:
-    known = situation.lanes is not None
+def _story_json(task: Task, attempts: list[AttemptRecord], facts: Facts) -> dict[str, Any]:
+    dispatch = facts.dispatch
+    place = None if dispatch is None else dispatch.place
     return {
         "task": task_view(task),
         "attempts": [attempt_view(attempt) for attempt in attempts],
-        "delivery": {
-            "lanes": situation.lanes,
-            "workers": situation.holders,
-            "backlog_since": situation.backlog_since,
-        }
-        if known
-        else None,
-        "queue_paused": situation.paused,
-        "queue_workers": [worker.worker_id for worker in situation.workers],
+        "delivery": None
+        if dispatch is None
+        else {
+            "lanes": [] if place is None else [place.lane],
+            "workers": dispatch.holders,
+            "backlog_since": dispatch.backlog_since,
+        },
+        "queue_paused": facts.queue is not None and facts.queue.paused,
+        "queue_workers": [worker.worker_id for worker in facts.serving],
+        "why": explain(facts),
     }
 
 
-def _print(task: Task, attempts: list[AttemptRecord], situation: Situation) -> None:
+def _print(task: Task, attempts: list[AttemptRecord], facts: Facts) -> None:
     print_line(styled(task.task_id, "bold"), styled(task.state, STYLES[task.state]))
     print_line(summary_line(task))
     print_line()
-    for line in task_history(task, attempts, situation):
-        when = moment(line.when, fine=True) if line.when else "now".ljust(23)
+    for line in task_history(task, attempts):
+        when = moment(line.when, fine=True) if line.when else "-".ljust(23)
         print_line(styled(when, "dim"), line.text)
+    why = explain(facts)
+    print_line(styled(NOW, "dim"), why.sentence)
+    print_line()
+    print_next(why)
     print_line()
     for name, value in (
         ("payload", task.payload),
@@ -115,4 +100,4 @@ def _print_error(task: Task) -> None:
         print_block(str(error["traceback"]))
 
 
-__all__ = ["find_situation", "show"]
+__all__ = ["show"]

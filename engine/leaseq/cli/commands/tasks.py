@@ -10,10 +10,10 @@ from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import say
-from leaseq.cli.timeline import error_line
 from leaseq.ledger.task_lists import Listing, TaskFilter
 from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
+from leaseq.operations.why.wording import error_line
 from leaseq_api.views import task_page, task_view
 
 ERROR_WIDTH = 60
