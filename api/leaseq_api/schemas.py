@@ -6,6 +6,7 @@ for byte, neither parsed nor formatted again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -48,10 +49,16 @@ class SubmitBody(SubmitOptions, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ]
 
-    def to_request(self, *, key: str | None) -> Request:
+    def to_request(
+        self, *, key: str | None, trace_context: Mapping[str, str] | None = None
+    ) -> Request:
         """The same as a request to the engine. The body is its own options."""
         return Request(
-            type=self.type, payload=bytes(self.payload), options=self, idempotency_key=key
+            type=self.type,
+            payload=bytes(self.payload),
+            options=self,
+            idempotency_key=key,
+            trace_context=trace_context,
         )
 
 

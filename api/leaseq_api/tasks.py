@@ -20,6 +20,7 @@ from leaseq.model import State, Submission, Task
 from leaseq.operations.submission import accept
 from leaseq.operations.why.explain import explain
 from leaseq.operations.why.facts import of_one_tenant, without_contents
+from leaseq.trace_context import RAW_PARENT, read_context
 from leaseq_api import parameters as given
 from leaseq_api.body import decode_json
 from leaseq_api.direct import as_response, direct, json_answer, read_body
@@ -257,13 +258,14 @@ async def _submission(service: Service, scope: Scope, receive: Receive) -> Submi
     headers = scope["headers"]
     key = parse_key([value.decode("latin-1") for name, value in headers if name == RAW_HEADER])
     raw = await read_body(receive, max_bytes=service.config.payload_max_bytes)
-    body = decode_json(raw, dict(headers), _decoder)
+    named = dict(headers)
+    body = decode_json(raw, named, _decoder)
     known = service.types.known(body.type)
     if known is None:
         known = await service.types.look_again(body.type)
-    return accept(
-        body.to_request(key=key), service.config, tenant=principal_of(scope).submits_to, known=known
-    )
+    context = read_context(headers) if RAW_PARENT in named else None
+    request = body.to_request(key=key, trace_context=context)
+    return accept(request, service.config, tenant=principal_of(scope).submits_to, known=known)
 
 
 async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: float) -> Task:

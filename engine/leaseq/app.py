@@ -130,7 +130,7 @@ class Leaseq:
         are recorded in both cases. After `ServerUnreachable` it is unknown which exist.
         """
         bound = list(tasks)
-        answers = await self.engine.submit_many([task.submission for task in bound])
+        answers = await self.engine.submissions.submit_many([task.submission for task in bound])
         if not return_exceptions:
             for answer in answers:
                 if isinstance(answer, BaseException):

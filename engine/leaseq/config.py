@@ -123,6 +123,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prune_interval_seconds: float = 60.0
     statement_timeout_seconds: float = 10.0
 
+    # An attempt is a child of the span that submitted its task, and not only linked to it.
+    trace_parent: bool = False
+
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
 

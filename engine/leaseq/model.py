@@ -175,7 +175,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     idempotency_key: str | None = None
     fingerprint: bytes = b""  # of the request as sent; compared when the key is used again
-    headers: bytes | None = None  # JSON object of strings: the stamp of the shape (known_type.py)
+    # JSON object of strings: the stamp of the shape (known_type.py), the trace context (trace_context.py)
+    headers: bytes | None = None
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):

@@ -189,7 +189,7 @@ class TypedTask(Generic[P, R]):
         """
         submission = self._accept(self.handler.encode(args, kwargs))
         if self._chosen.connection is None:
-            submitted = await self._client.engine.submit(submission)
+            submitted = await self._client.engine.submissions.submit(submission)
         else:
             submitted = await self._submit_within(submission, self._chosen.connection)
         return TaskHandle(self._client, submitted.task_id, submitted.replayed, self.handler.returns)
@@ -208,7 +208,7 @@ class TypedTask(Generic[P, R]):
     ) -> Submitted:
         if isinstance(connection, BlockingConnection):
             connection = await connection.lent_connection()
-        return await self._client.engine.submit_within(submission, connection)
+        return await self._client.engine.submissions.submit_within(submission, connection)
 
     def _accept(self, payload: bytes) -> Submission:
         chosen, handler = self._chosen, self.handler

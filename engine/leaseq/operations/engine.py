@@ -27,6 +27,7 @@ from leaseq.ledger.services import Role
 from leaseq.ledger.session import Connection
 from leaseq.model import QueueRecord, State, Submission, Submitted, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
+from leaseq.observability.tracing import Tracing
 from leaseq.operations.access import Access
 from leaseq.operations.announcement import announced
 from leaseq.operations.feed import Feed
@@ -42,6 +43,7 @@ from leaseq.operations.refusals import Refusals
 from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.operations.traced_submissions import Submissions, TracedSubmissions
 from leaseq.operations.wait import Waiter
 from leaseq.operations.why.answer import Why
 from leaseq.operations.why.explain import explain
@@ -62,9 +64,14 @@ class Engine:
     """Operations on both stores, for clients, operators and the parts of leaseq outside
     `operations/`."""
 
-    def __init__(self, config: Config, stores: Stores) -> None:
+    def __init__(self, config: Config, stores: Stores, *, tracing: Tracing | None = None) -> None:
         self.config = config
         self.stores = stores
+        self.tracing = tracing
+        # Programs and routes submit by this. Without tracing it adds no call.
+        self.submissions: Submissions = (
+            self if tracing is None else TracedSubmissions(self, tracing)
+        )
         self.pusher = Pusher(stores.dispatcher)
         self.waiter = Waiter(stores.followed)
         self.follower = Follower(stores.followed, self.waiter)
@@ -164,9 +171,9 @@ class Engine:
             tenant,
             ledger=self.stores.tasks,
             waiter=self.waiter,
-            submit=self.submit,
-            submit_within=self.submit_within,
-            submit_many=self.submit_many,
+            submit=self.submissions.submit,
+            submit_within=self.submissions.submit_within,
+            submit_many=self.submissions.submit_many,
         )
 
     def as_operator(self, actor: Actor) -> Operator:

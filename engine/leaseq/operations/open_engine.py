@@ -18,6 +18,7 @@ from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.server import read_ledger_id
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.loop import end, run_forever
+from leaseq.observability.tracing import find_tracing
 from leaseq.operations.engine import Engine
 from leaseq.operations.stores import stores_over
 
@@ -64,7 +65,7 @@ async def open_engine(
                 # Dispatch knows a newer timeline: refuse this server now, unless another host of
                 # the URL is the primary.
                 await check_reachable(config, name=name)
-            engine = Engine(config, stores)
+            engine = Engine(config, stores, tracing=find_tracing(config))
             try:
                 yield engine
             finally:

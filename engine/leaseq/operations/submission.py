@@ -6,6 +6,7 @@ line. So the same submission has the same fingerprint whichever way it comes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission,
 from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.payload_codec import ContentCodec
+from leaseq.trace_context import with_context
 
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998
@@ -38,6 +40,8 @@ class Request(Struct, frozen=True, kw_only=True):
     options: SubmitOptions = NO_OPTIONS
     idempotency_key: str | None = None
     codec: ContentCodec | None = None
+    # of the client (trace_context.py); no part of the fingerprint, for each try has its own
+    trace_context: Mapping[str, str] | None = None
 
 
 def accept(
@@ -49,8 +53,7 @@ def accept(
     `known` is the type; None is for one that no worker has registered. Its payload is checked by
     its first worker. Raises `SubmissionInvalid` or one of its kinds, in one sentence.
     """
-    if known is None:
-        known = _take_unknown(request.type, strict=config.strict_types)
+    known = known or _take_unknown(request.type, strict=config.strict_types)
     defaults, options = known.defaults, request.options
     queue = defaults.queue if options.queue is None else options.queue
     if not NAME.fullmatch(queue):
@@ -67,6 +70,8 @@ def accept(
     else:
         content = check_payload(payload, max_bytes=config.payload_max_bytes)
     headers = known.check(payload)
+    if request.trace_context is not None:
+        headers = with_context(headers, request.trace_context)
     if request.codec is not None:
         payload = _encode(payload, request.codec, max_bytes=config.payload_max_bytes)
     delay, run_at, expires_at = options.delay_seconds, options.run_at, options.expires_at

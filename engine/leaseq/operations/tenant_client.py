@@ -7,30 +7,22 @@ not a look at the tasks of another one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from leaseq.errors import TaskConflict, TaskNotFound
-from leaseq.ledger.session import Connection
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import (
     TERMINAL,
     AttemptRecord,
     State,
-    Submission,
-    Submitted,
     Task,
     TaskSnapshot,
 )
 from leaseq.observability.telemetry import emit
+from leaseq.operations.traced_submissions import Submit, SubmitMany, SubmitWithin
 from leaseq.operations.wait import Waiter
 
 # A task that was redriven and has ended again while an erasure waited for its row is looked at again.
 ERASE_ROUNDS = 3
-
-Submit = Callable[[Submission], Awaitable[Submitted]]
-SubmitWithin = Callable[[Submission, Connection], Awaitable[Submitted]]
-SubmitMany = Callable[[Sequence[Submission]], Awaitable[list[Submitted | BaseException]]]
 
 
 class TenantClient:

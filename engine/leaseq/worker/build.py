@@ -60,6 +60,9 @@ async def build_worker(
     stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: ChildSpec
 ) -> Worker:
     """A worker for `spec`; its connections and threads end with `stack`."""
+    if engine.tracing is not None:
+        engine.tracing.follow_endings()
+        stack.push_async_callback(engine.tracing.close)
     threads = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
     # A thread cannot be ended: the exit does not wait for one.
     stack.callback(threads.shutdown, wait=False, cancel_futures=True)
@@ -156,6 +159,7 @@ def _services(
             pool=threads,
             result_max_bytes=config.result_max_bytes,
             isolated=spec.isolated,
+            tracing=engine.tracing,
         ),
         handle=HandleServices(
             loop=loop,

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from leaseq.model import ClaimedTask, Ending
 from leaseq.observability.logs import restore_streams
+from leaseq.observability.tracing import Tracing
 from leaseq.registry import Handler, Registry
 from leaseq.worker.attempt.deadlines import Deadlines
 from leaseq.worker.attempt.outcome import ending_of, returned
@@ -149,6 +150,20 @@ def _exited(run: HandlerRun, future: asyncio.Future[Any]) -> None:
     run.handler_exited()
 
 
+class TracedExecutor:
+    """Runs handlers as another executor does, each in the span of its attempt."""
+
+    def __init__(self, executor: Executor, tracing: Tracing) -> None:
+        self._executor = executor
+        self._tracing = tracing
+
+    async def run(self, run: HandlerRun) -> Ending:
+        self._tracing.begin_attempt(run.claimed)
+        ending = await self._executor.run(run)
+        self._tracing.handler_ended(run.claimed, ending)
+        return ending
+
+
 class HandlerRunner:
     """Starts the handlers of one worker process. `pool`: the threads of plain handlers."""
 
@@ -160,6 +175,7 @@ class HandlerRunner:
         pool: Pool,
         result_max_bytes: int,
         isolated: bool,
+        tracing: Tracing | None = None,
     ) -> None:
         self.registry = registry
         self.deadlines = deadlines
@@ -168,8 +184,11 @@ class HandlerRunner:
         self.isolated = isolated
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
-        self._in_loop = LoopExecutor(result_max_bytes=result_max_bytes)
-        self._in_threads = ThreadExecutor(pool, result_max_bytes=result_max_bytes)
+        self._in_loop: Executor = LoopExecutor(result_max_bytes=result_max_bytes)
+        self._in_threads: Executor = ThreadExecutor(pool, result_max_bytes=result_max_bytes)
+        if tracing is not None:
+            self._in_loop = TracedExecutor(self._in_loop, tracing)
+            self._in_threads = TracedExecutor(self._in_threads, tracing)
 
     @property
     def is_process_ending(self) -> bool:
@@ -178,7 +197,7 @@ class HandlerRunner:
 
     def start(self, run: HandlerRun) -> asyncio.Task[Ending]:
         """Run the handler of this attempt as a task."""
-        executor: Executor = self._in_loop if run.handler.is_async else self._in_threads
+        executor = self._in_loop if run.handler.is_async else self._in_threads
         return start_task(self._loop, executor.run(run))
 
 

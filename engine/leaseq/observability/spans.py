@@ -1,0 +1,230 @@
+"""Spans of submissions and attempts, by OpenTelemetry's conventions for messaging.
+
+The conventions are those of version 1.44.0
+(https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/). `submit QUEUE` is a
+PRODUCER span of type send, whose context a task carries in its headers. `run QUEUE` is a CONSUMER
+span of type process, one for each attempt. It links to the context of the task, or has it as its
+parent where the configuration says so.
+
+Invariants: an attribute holds names, numbers and ids; never a payload, a result, an idempotency key
+or the message of an exception, which may quote any of them. A fault of a provider is logged and
+ends no submission and no attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec.structs import replace
+from opentelemetry import trace
+from opentelemetry.context import Context, attach
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from leaseq.model import ClaimedTask, Ending, Outcome, Submission, Submitted
+from leaseq.observability.telemetry import EVENTS, Event, subscribe
+from leaseq.observability.tracing import Answers, Tracing
+from leaseq.trace_context import context_in, with_context
+
+SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+# For the export of the last spans of a worker, which is about to exit.
+FLUSH_SECONDS = 2.0
+FAILURES = frozenset({Outcome.ERRORED, Outcome.TIMED_OUT})
+
+_w3c = TraceContextTextMapPropagator()
+Attempt = tuple[str, int]
+
+
+def tracing_of(*, parents: bool) -> Tracing | None:
+    """Trace with the provider of this process. None: it has none, or one that records nothing."""
+    provider = trace.get_tracer_provider()
+    tracer = provider.get_tracer("leaseq", schema_url=SCHEMA)
+    if isinstance(tracer, (trace.ProxyTracer, trace.NoOpTracer)):
+        return None
+    return OpenTelemetryTracing(provider, tracer, parents=parents)
+
+
+class OpenTelemetryTracing:
+    """Spans by the provider of this process. `parents`: an attempt is a child of the submission."""
+
+    def __init__(self, provider: TracerProvider, tracer: Tracer, *, parents: bool) -> None:
+        self._provider = provider
+        self._tracer = tracer
+        self._parents = parents
+        self._attempts: dict[Attempt, Span] = {}
+        self._unsubscribe = _nothing
+
+    def submitting(self, batch: Sequence[Submission]) -> OpenTelemetrySubmission:
+        return OpenTelemetrySubmission(self._tracer, batch)
+
+    def begin_attempt(self, claimed: ClaimedTask) -> None:
+        with _harmless():
+            created = _span_in(context_in(claimed.headers))
+            span = self._tracer.start_span(
+                f"run {claimed.queue}",
+                context=trace.set_span_in_context(created, Context())
+                if self._parents
+                else Context(),
+                kind=SpanKind.CONSUMER,
+                links=[Link(created.get_span_context())] if _is_valid(created) else None,
+                attributes=_attributes("run", "process", claimed.queue)
+                | {
+                    "messaging.message.id": claimed.claim.task_id,
+                    "messaging.client.id": claimed.claim.worker_id,
+                    "leaseq.type": claimed.type,
+                    "leaseq.attempt": claimed.claim.attempt,
+                },
+            )
+            self._attempts[claimed.claim.task_id, claimed.claim.attempt] = span
+            attach(trace.set_span_in_context(span))
+
+    def handler_ended(self, claimed: ClaimedTask, ending: Ending) -> None:
+        span = self._attempts.get((claimed.claim.task_id, claimed.claim.attempt))
+        if span is not None and ending.outcome in FAILURES and ending.error is not None:
+            with _harmless():
+                span.set_attribute("error.type", ending.error.type or ending.error.code)
+
+    def follow_endings(self) -> None:
+        self._unsubscribe = subscribe(self._end, level=EVENTS["attempt.settled"])
+
+    async def close(self) -> None:
+        self._unsubscribe()
+        spans, self._attempts = self._attempts, {}
+        with _harmless():
+            for span in spans.values():
+                span.end()
+            # Of the SDK. A provider that exports each span when it ends has nothing to flush.
+            flush = getattr(self._provider, "force_flush", None)
+            if flush is not None:
+                await asyncio.to_thread(flush, int(FLUSH_SECONDS * 1000))
+
+    def _end(self, event: Event) -> None:
+        """End the span of an attempt whose ending the ledger has, or refuses."""
+        if event.name not in ("attempt.settled", "attempt.fenced"):
+            return
+        fields = event.fields
+        span = self._attempts.pop((fields["task_id"], fields["attempt"]), None)
+        if span is None:
+            return
+        with _harmless():
+            if event.name == "attempt.fenced":
+                _fail(span, "fenced")
+            else:
+                span.set_attributes(
+                    {"leaseq.outcome": str(fields["outcome"]), "leaseq.state": str(fields["state"])}
+                )
+                if fields["outcome"] in FAILURES:
+                    span.set_status(StatusCode.ERROR)
+            span.end()
+
+
+class OpenTelemetrySubmission:
+    """The span of one call that submits some tasks. Its context is that of each of them."""
+
+    def __init__(self, tracer: Tracer, batch: Sequence[Submission]) -> None:
+        self._batch = list(batch)
+        self._span: Span = trace.INVALID_SPAN
+        with _harmless():
+            self._span = self._start(tracer)
+
+    def _start(self, tracer: Tracer) -> Span:
+        queues = {submission.queue for submission in self._batch}
+        queue = queues.pop() if len(queues) == 1 else None
+        attributes = _attributes("submit", "send", queue)
+        # All of a request come with one context, which is that of its client.
+        remote = context_in(self._batch[0].headers) if self._batch else {}
+        if len(self._batch) == 1:
+            attributes |= {
+                "messaging.message.id": self._batch[0].task_id,
+                "leaseq.type": self._batch[0].type,
+            }
+        else:
+            attributes["messaging.batch.message_count"] = len(self._batch)
+        return tracer.start_span(
+            "submit" if queue is None else f"submit {queue}",
+            context=trace.set_span_in_context(_span_in(remote)) if remote else None,
+            kind=SpanKind.PRODUCER,
+            attributes=attributes,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        frames: TracebackType | None,
+    ) -> None:
+        with _harmless():
+            if kind is not None:
+                _fail(self._span, kind.__name__)
+            self._span.end()
+
+    def carried(self) -> list[Submission]:
+        carrier: dict[str, str] = {}
+        if _is_valid(self._span):
+            _w3c.inject(carrier, trace.set_span_in_context(self._span, Context()))
+        if not carrier:
+            return self._batch
+        return [
+            replace(submission, headers=with_context(submission.headers, carrier))
+            for submission in self._batch
+        ]
+
+    def answered(self, answers: Answers) -> None:
+        with _harmless():
+            refusals = [answer for answer in answers if isinstance(answer, BaseException)]
+            if refusals:
+                _fail(self._span, type(refusals[0]).__name__)
+            replayed = [
+                answer for answer in answers if isinstance(answer, Submitted) and answer.replayed
+            ]
+            if replayed and len(answers) == 1:
+                self._span.set_attributes(
+                    {"messaging.message.id": replayed[0].task_id, "leaseq.replayed": True}
+                )
+
+
+def _attributes(operation: str, kind: str, queue: str | None) -> dict[str, Any]:
+    attributes = {
+        "messaging.system": "leaseq",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": kind,
+    }
+    return attributes if queue is None else attributes | {"messaging.destination.name": queue}
+
+
+def _span_in(context: Mapping[str, str]) -> Span:
+    """The span that a context names. An invalid one: there is none."""
+    return trace.get_current_span(_w3c.extract(context, Context()))
+
+
+def _is_valid(span: Span) -> bool:
+    return bool(span.get_span_context().is_valid)
+
+
+def _fail(span: Span, kind: str) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(StatusCode.ERROR)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Code of a provider: processors and exporters may raise anything."""
+    try:
+        yield
+    except Exception:
+        logging.getLogger("leaseq").exception("a provider of OpenTelemetry failed")
+
+
+def _nothing() -> None:
+    """Instead of a function that ends a subscription."""
+
+
+__all__ = ["tracing_of"]
