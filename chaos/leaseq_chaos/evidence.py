@@ -2,7 +2,8 @@
 
 A directory: `run.json` (the parameters), `history/` (one file per process), `logs/` (the log lines
 of each service, with the time of their arrival), `commits.jsonl` (the ledger's own order of
-commits, from a logical-decoding slot), `snapshot.json` (both stores after the drain). A run can be
+commits, from a logical-decoding slot), `snapshot.json` (both stores after the drain),
+`tombstones.json` (the rows of erased tasks and freed keys). A run can be
 judged again from it at any time; nothing here talks to a server.
 """
 
@@ -17,7 +18,20 @@ from msgspec import Struct, field
 
 from leaseq_chaos.history import Event, read_history
 
-__all__ = ["Commit", "Evidence", "Heard", "Lane", "Run", "Skip", "Snapshot", "load"]
+__all__ = [
+    "Commit",
+    "Erased",
+    "Evidence",
+    "Found",
+    "Heard",
+    "Lane",
+    "Recorded",
+    "Run",
+    "Skip",
+    "Snapshot",
+    "Tombstones",
+    "load",
+]
 
 T = TypeVar("T")
 
@@ -107,6 +121,42 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     dispatch: list[Lane] = field(default_factory=list)
 
 
+class Erased(Struct, frozen=True):
+    """One task that the operator has asked for after the drain, as the ledger has it then."""
+
+    task_id: str
+    state: str
+    erased: bool
+    key_freed: bool
+    contents: int  # columns with content
+    attempts: int
+    fingerprint: str | None  # of the key that stands for it
+
+
+class Found(Struct, frozen=True):
+    """A mark of a payload, and a table of the ledger that holds it."""
+
+    table: str
+    mark: str
+
+
+class Recorded(Struct, frozen=True):
+    """One row of the operations."""
+
+    action: str
+    target: str
+    outcome: str
+
+
+class Tombstones(Struct, frozen=True, kw_only=True):
+    """The ledger after the operator has erased tasks and freed keys (workload/operator.py)."""
+
+    marks: dict[str, str]  # of all tasks with a mark, the erased ones and the others
+    erased: list[Erased]
+    found: list[Found]
+    operations: list[Recorded]
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """Everything that a checker may look at. `events` and `logs` are in the order of time,
     `commits` in commit order."""
@@ -118,6 +168,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     snapshot: Snapshot
     # commits of former primaries that no successor has, in commit order
     lost: list[Commit] = field(default_factory=list)
+    tombstones: Tombstones | None = None  # None: a run without an operator
 
 
 def load(directory: Path) -> Evidence:
@@ -129,6 +180,7 @@ def load(directory: Path) -> Evidence:
         for heard in _lines(file, Heard)
     ]
     logs.sort(key=lambda heard: heard.at)
+    tombstones = directory / "tombstones.json"
     return Evidence(
         run=msgspec.json.decode((directory / "run.json").read_bytes(), type=Run),
         events=read_history(directory / "history"),
@@ -138,6 +190,9 @@ def load(directory: Path) -> Evidence:
         lost=list(_lines(directory / "lost.jsonl", Commit))
         if (directory / "lost.jsonl").exists()
         else [],
+        tombstones=msgspec.json.decode(tombstones.read_bytes(), type=Tombstones)
+        if tombstones.exists()
+        else None,
     )
 
 

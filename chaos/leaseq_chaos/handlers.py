@@ -92,13 +92,13 @@ async def slow(ctx: Context, seconds: float) -> float:
 
 
 @app.task(max_attempts=PATIENT)
-async def flaky(ctx: Context, failures: int) -> int:
+async def flaky(ctx: Context, failures: int, mark: str = "") -> str:
     """Fails that often after it has written; none of those rows may stay."""
     with running(ctx):
         await _write_effect(ctx)
         if ctx.retry_count < failures:
-            raise Flaked(f"failure {ctx.retry_count + 1} of {failures}")
-        return ctx.attempt
+            raise Flaked(f"failure {ctx.retry_count + 1} of {failures} {mark}")
+        return f"attempt {ctx.attempt} {mark}"
 
 
 @app.task(queue="side")
@@ -111,10 +111,11 @@ async def plain(ctx: Context, n: int) -> int:
 
 
 @app.task
-async def refuse(ctx: Context) -> None:
+async def refuse(ctx: Context, mark: str = "") -> None:
     """Fails permanently."""
     with running(ctx):
-        raise Fail("refused on purpose")
+        await ctx.set_progress(mark)
+        raise Fail(f"refused on purpose {mark}")
 
 
 @app.task(timeout=HANG_SECONDS, max_attempts=2)

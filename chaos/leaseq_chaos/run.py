@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from leaseq_chaos.checkers.catalogue import judge
 from leaseq_chaos.cluster.cluster import Cluster, Layout, open_cluster
-from leaseq_chaos.evidence import Run, Skip, load
+from leaseq_chaos.evidence import Run, Skip, Snapshot, load
 from leaseq_chaos.history import Kind, Recorder, boottime
 from leaseq_chaos.nemesis.catalogue import NEMESES
 from leaseq_chaos.nemesis.nemesis import Nemesis
@@ -37,6 +37,7 @@ from leaseq_chaos.wal import CommitReader
 from leaseq_chaos.watch import Watch
 from leaseq_chaos.workload.accounts import prepare
 from leaseq_chaos.workload.clients import Clients
+from leaseq_chaos.workload.operator import operate
 from leaseq_chaos.workload.plan import TENANTS, make_plan
 
 __all__ = ["Options", "Progress", "judged", "run"]
@@ -130,13 +131,21 @@ class Conductor:
         measuring = asyncio.create_task(self.pace.measure())
         try:
             await self._storm(storm, clients, schedule)
-            await self._settle(clients)
+            snapshot = await self._settle(clients)
         finally:
             showing.cancel()
             measuring.cancel()
             self._stop_reading.set()
             await asyncio.wait([showing, measuring, following])
         await self._commits.finish()
+        self._phase("erase")
+        operator = Recorder(self._cluster.history, "operator")
+        try:
+            tombstones = await operate(self._cluster, snapshot, operator)
+        finally:
+            operator.close()
+        _write(options.directory / "tombstones.json", tombstones)
+        self._phase("end")
 
     async def _able(self) -> Mapping[str, Nemesis]:
         able = {}
@@ -167,7 +176,7 @@ class Conductor:
         self._phase("storm")
         await storm.rage()
 
-    async def _settle(self, clients: Clients) -> None:
+    async def _settle(self, clients: Clients) -> Snapshot:
         self._phase("heal")
         await self._cluster.heal()
         self._phase("drain")
@@ -177,7 +186,7 @@ class Conductor:
         self._phase("snapshot")
         snapshot = await take_snapshot(self._cluster, drained=drained, waited_seconds=waited)
         _write(self._options.directory / "snapshot.json", snapshot)
-        self._phase("end")
+        return snapshot
 
     def _phase(self, name: str) -> None:
         self._phases.append(name)

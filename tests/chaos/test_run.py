@@ -88,7 +88,7 @@ def _has_healed_everything(evidence: Evidence) -> None:
     }
     phases = [event.value["phase"] for event in evidence.events if event.op == "phase"]
     assert phases[0] == "warm-up"
-    assert phases[-4:] == ["heal", "drain", "snapshot", "end"]
+    assert phases[-4:] == ["drain", "snapshot", "erase", "end"]
     assert evidence.snapshot.drained
 
 

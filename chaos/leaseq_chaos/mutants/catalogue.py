@@ -129,6 +129,20 @@ _ALL = (
         expected=frozenset({"tenants"}),
     ),
     Mutant(
+        name="erasure-keeps-attempts",
+        about="Erasing a task empties its row, and the errors of its attempts stay.",
+        provocation="erased-tasks",
+        expected=frozenset({"erasures"}),
+        minutes=0.3,
+    ),
+    Mutant(
+        name="successor-loses-its-key",
+        about="Freeing a key a second time frees it from the task that it stands for by then.",
+        provocation="erased-tasks",
+        expected=frozenset({"erasures"}),
+        minutes=0.3,
+    ),
+    Mutant(
         name="commit-not-flushed",
         about="synchronous_commit is off without a refusal: Postgres acknowledges commits that a crash loses.",
         provocation="ledger-restarts",

@@ -117,6 +117,16 @@ _ALL = (
         config=FEW,
     ),
     Scenario(
+        name="erased-tasks",
+        about="Many tasks fail, now and then or permanently, and an operator erases them and frees their keys.",
+        nemeses={"kill-child": 1},
+        mix={"flaky": 3, "refuse": 3, "slow": 4},
+        tasks_per_second=12,
+        gap_seconds=1.0,
+        at_once=1,
+        config=FEW,
+    ),
+    Scenario(
         name="stuck-handlers",
         about="Many handlers hang and have to be stopped.",
         nemeses={"kill-child": 1},

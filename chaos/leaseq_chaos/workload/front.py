@@ -20,6 +20,7 @@ from leaseq_chaos.history import Kind
 __all__ = ["Front", "Reply", "Seen", "open_session"]
 
 TIMEOUT_SECONDS = 2.0
+NO_CONTENT = 204
 # Refusals that are about this moment, not about the request. A proxy may have cut the body short.
 PASSING = {"idempotency_in_flight", "request_malformed", "head_timeout", "body_timeout"}
 
@@ -47,7 +48,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     """One answer, or the lack of one."""
 
     kind: Kind
-    seen: Seen | None = None  # with `ok`
+    seen: Seen | None = None  # with `ok`, where the answer has a content
     replayed: bool = False
     # with `fail` and `info`: what goes into the history
     said: dict[str, Any] = field(default_factory=dict)
@@ -101,6 +102,13 @@ class Front:
     async def cancel(self, task: str, *, tenant: str | None) -> Reply:
         return _about(task, await self._send("POST", f"/api/tasks/{task}/cancel", tenant))
 
+    async def erase(self, task: str, *, tenant: str | None) -> Reply:
+        """Answered without content, as `free_key` is."""
+        return await self._send("DELETE", f"/api/tasks/{task}", tenant)
+
+    async def free_key(self, task: str, *, tenant: str | None) -> Reply:
+        return await self._send("DELETE", f"/api/tasks/{task}/idempotency-key", tenant)
+
     def other_tenant(self, tenant: str | None) -> str | None:
         """A tenant that has a key and is another one."""
         return next((other for other in self._keys if other != tenant), None)
@@ -130,6 +138,8 @@ class Front:
 
 
 def _judge(http: int, text: bytes, *, replayed: bool) -> Reply:
+    if http == NO_CONTENT:
+        return Reply(kind=Kind.OK)
     try:
         if 200 <= http < 300:
             return Reply(kind=Kind.OK, seen=_read_seen(text), replayed=replayed)

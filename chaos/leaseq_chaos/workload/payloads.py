@@ -1,7 +1,8 @@
 """The payload of each task type.
 
 One function for each type of handlers.py. Invariant: it draws from the given generator alone, so
-that a seed is a workload.
+that a seed is a workload. The payloads of some types hold a mark, which their handlers repeat in
+progress, results and errors: it shows where a payload has gone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["PAYLOADS", "Draw", "Payload", "delay_of"]
+__all__ = ["MARKED", "PAYLOADS", "Draw", "Payload", "delay_of", "mark_of"]
 
 Payload = dict[str, Any]
+
+MARKED = ("flaky", "refuse")
 
 MOST_CENTS = 500
 MOST_FAILURES = 3
@@ -46,7 +49,16 @@ def _slow(draw: Draw) -> Payload:
 
 
 def _flaky(draw: Draw) -> Payload:
-    return {"failures": draw.rng.randint(1, MOST_FAILURES)}
+    return {"failures": draw.rng.randint(1, MOST_FAILURES), "mark": mark_of(draw.number)}
+
+
+def _mark(draw: Draw) -> Payload:
+    return {"mark": mark_of(draw.number)}
+
+
+def mark_of(number: int | str) -> str:
+    """The mark of a task, by its number in the plan. No mark is the beginning of another."""
+    return f"mark-{number}-"
 
 
 def _block(_: Draw) -> Payload:
@@ -65,7 +77,7 @@ PAYLOADS: Mapping[str, Callable[[Draw], Payload]] = {
     "later": _number,
     "slow": _slow,
     "flaky": _flaky,
-    "refuse": _nothing,
+    "refuse": _mark,
     "hang": _nothing,
     "segfault": _nothing,
     "bomb": _nothing,
