@@ -39,6 +39,7 @@ from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import MIB, LargeBody, Limits
 from leaseq_api.http_server.server import Server
 from leaseq_api.processes import report_open
+from leaseq_api.security.gate import Gate
 
 DRAIN_SECONDS = 5.0
 
@@ -89,7 +90,8 @@ async def _run_until(
     *,
     shared: bool,
 ) -> None:
-    server = Server(cast(Application, app), limits_of(config))
+    gate = cast(Gate, app.asgi_handler)
+    server = Server(cast(Application, app), limits_of(config), judge=gate.judge)
     try:
         tls = None if certificate is None else certificate.context
         port = await server.start(config.api_host, config.api_port, shared=shared, tls=tls)

@@ -16,6 +16,7 @@ from msgspec import Struct
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.server import Server
+from leaseq_api.http_server.state import Judge
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON
 
@@ -137,10 +138,14 @@ class Served(Struct, frozen=True):
 
 @asynccontextmanager
 async def serving(
-    application: Application, tls: ssl.SSLContext | None = None, /, **limits: Any
+    application: Application,
+    tls: ssl.SSLContext | None = None,
+    judge: Judge | None = None,
+    /,
+    **limits: Any,
 ) -> AsyncIterator[Served]:
     """An application on a free port. At the end nothing is left open or counted."""
-    server = Server(application, Limits(**limits))
+    server = Server(application, Limits(**limits), judge=judge)
     served = Served(server, await server.start("127.0.0.1", 0, tls=tls), [])
     try:
         yield served

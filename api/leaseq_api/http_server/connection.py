@@ -3,9 +3,10 @@
 llhttp (httptools) cuts the bytes into requests. A connection is idle, receives a head, receives a
 body, or waits for the application. Each of the first three has a deadline, and so has the sending
 of an answer. While an answer is owed, at most one more packet is read; the kernel holds the rest.
-Only a streamed body is received while its application works. A refused request is answered by a
-problem, and its connection is closed. The answer is sent before the rest of the request is read and
-discarded. An application that already runs learns of the refusal, and answers itself.
+Only a streamed body is received while its application works, and none while a request is judged by
+its head. A refused request is answered by a problem, and its connection is closed. The answer is
+sent before the rest of the request is read and discarded. An application that already runs learns
+of the refusal, and answers itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from httptools import HttpParserError
 from leaseq_api.http_server.exchange import Exchange, addresses_of, closing_answer
 from leaseq_api.http_server.head import Malformed, explain, read_head
 from leaseq_api.http_server.incoming import FULL_BYTES, StreamedBody
+from leaseq_api.http_server.judging import begin_judging
 from leaseq_api.http_server.outgoing import Outgoing
 from leaseq_api.http_server.reader import Enough, RequestReader
 from leaseq_api.http_server.state import ServerState
@@ -87,10 +89,13 @@ class Connection(asyncio.Protocol):
         except HttpParserError as error:
             self._refuse_bytes(error, data)
         receiving = self.receiving
-        if self._running is not None and (
-            receiving.size >= FULL_BYTES
-            if receiving is not None and receiving is self._running
-            else self._queue or reader.in_head or receiving is not None
+        if (receiving is not None and receiving.judging is not None) or (
+            self._running is not None
+            and (
+                receiving.size >= FULL_BYTES
+                if receiving is not None and receiving is self._running
+                else self._queue or reader.in_head or receiving is not None
+            )
         ):
             self._pause_reading()
 
@@ -150,8 +155,7 @@ class Connection(asyncio.Protocol):
         if not head.path.startswith(HEALTH):
             if self.surplus:
                 raise Malformed("overloaded", CROWDED)
-            if server.in_flight > self._limits.in_flight_bytes:
-                self._make_room()
+            server.free_bytes(self)
         exchange = Exchange(self, method=method, version=version, headers=reader.headers, head=head)
         exchange.keep_alive = reader.parser.should_keep_alive() and not (
             server.stopping or self.surplus
@@ -164,6 +168,8 @@ class Connection(asyncio.Protocol):
                 exchange.stream = StreamedBody(told_to_wait=head.wants_continue)
                 self._queue.append(exchange)
                 self._advance()
+            elif head.length is not None and head.length > self._limits.judged_bytes:
+                begin_judging(exchange, self._server, self._addresses, self.on_judged)
             elif head.wants_continue and self._running is None:
                 self._transport.write(CONTINUE)
 
@@ -177,14 +183,16 @@ class Connection(asyncio.Protocol):
         stream, most = exchange.stream, exchange.head.body_bytes
         if (exchange.size if stream is None else stream.add(len(body))) > most:
             raise Malformed("body_too_large", f"the body may have {most} bytes at most")
-        if self._server.in_flight > self._limits.in_flight_bytes:
-            self._make_room()
+        self._server.free_bytes(self)
+        if exchange.size > self._limits.judged_bytes and not (stream or exchange.is_judged):
+            begin_judging(exchange, self._server, self._addresses, self.on_judged)
 
     def on_message_complete(self) -> None:
         exchange = self.receiving
         if exchange is None or (exchange.head.upgrade and self._reader.skips_body(exchange)):
             return
         self.receiving = None
+        exchange.stop_judging()
         self._read_deadline = inf
         self._input_ended = not exchange.keep_alive
         if exchange.stream is None:
@@ -194,6 +202,16 @@ class Connection(asyncio.Protocol):
             exchange.stream.end()
             if exchange is self._running:
                 self._server.mark_working(self)
+
+    def on_judged(self, exchange: Exchange, refusal: bytes | None) -> None:
+        """Receive the rest of a large body, or refuse the request."""
+        if exchange is self.receiving and refusal is not None:
+            self._end_by(refusal)
+        elif exchange is self.receiving and self._running is None:
+            if exchange.head.wants_continue and not exchange.size:
+                self._transport.write(CONTINUE)
+            if not self._reading:
+                self._read_for(self._limits.body_seconds)
 
     # The exchange.
 
@@ -250,17 +268,14 @@ class Connection(asyncio.Protocol):
             return
         elif self._lingering or self._running not in (None, self.receiving):
             self._transport.abort()
-        elif self.receiving is not None and self._grows(self.receiving):
+        elif self.receiving is not None and self.receiving.grows(self._limits):
             self._read_for(self._limits.body_seconds)
         elif self.receiving is not None:
-            self._refuse(
-                "body_timeout", f"the body did not arrive within {self._limits.body_seconds:g} s"
-            )
+            seconds = self._limits.body_seconds
+            self._refuse("body_timeout", f"the body did not arrive within {seconds:g} s")
         elif self._reader.in_head:
-            self._refuse(
-                "head_timeout",
-                f"the head of the request did not arrive within {self._limits.header_seconds:g} s",
-            )
+            seconds = self._limits.header_seconds
+            self._refuse("head_timeout", f"the head did not arrive within {seconds:g} s")
         else:
             self.close()
 
@@ -316,13 +331,6 @@ class Connection(asyncio.Protocol):
             return self._outgoing.deadline
         return self._read_deadline if self.receiving is not None and self.receiving.size else None
 
-    def _make_room(self) -> None:
-        limits, server = self._limits, self._server
-        while server.in_flight > limits.in_flight_bytes:
-            if not server.free_bytes(self):
-                message = f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
-                raise Malformed("overloaded", message)
-
     def _end_input(self) -> None:
         """Answer the received requests, then close."""
         self._input_ended = True
@@ -351,10 +359,7 @@ class Connection(asyncio.Protocol):
             seconds = limits.body_seconds
         else:
             seconds = limits.header_seconds if self._reader.in_head else limits.idle_seconds
-        self._read_deadline = self._loop.time() + seconds
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
+        self._read_for(seconds)
 
     def _read_for(self, seconds: float) -> None:
         """Read on. The client has so much time for the next step."""
@@ -362,13 +367,6 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-
-    def _grows(self, exchange: Exchange) -> bool:
-        """Whether a large body has come closer by a step since the last look."""
-        size = exchange.size if exchange.stream is None else exchange.stream.total
-        steps = size // self._limits.step_bytes
-        grown, exchange.steps = steps > exchange.steps, steps
-        return grown and exchange.head.body_bytes > self._limits.body_bytes
 
     def _pause_reading(self) -> None:
         self._read_deadline = inf
@@ -378,16 +376,18 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, code: str, detail: str) -> None:
         """Answer by a problem, after the answers that are owed, and read no more."""
-        refused, receiving = self._refused(code, detail), self.receiving
-        self.receiving = None
+        self._end_by(self._refused(code, detail), Refused(code, detail))
+
+    def _end_by(self, refusal: bytes, failure: Refused | None = None) -> None:
+        receiving, self.receiving = self.receiving, None
         self._reader.in_head = False
         self._input_ended = True
-        if receiving is not None and receiving.stream is not None:
-            receiving.stream.fail(Refused(code, detail))
+        if failure is not None and receiving is not None and receiving.stream is not None:
+            receiving.stream.fail(failure)
             self._pause_reading()
         else:
             self._release(receiving)
-            self._refusal = refused
+            self._refusal = refusal
             self._advance()
 
     def _refuse_bytes(self, error: HttpParserError, data: bytes) -> None:

@@ -21,6 +21,7 @@ from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.admission import Admission
 from leaseq_api.http_server.head import Head, Headers
 from leaseq_api.http_server.incoming import StreamedBody
+from leaseq_api.http_server.limits import Limits
 from leaseq_api.problems import FAULT, RawAnswer, raw_problem, retry_after
 
 Event = dict[str, Any]
@@ -77,6 +78,8 @@ class Exchange:
         "gone",
         "head",
         "headers",
+        "is_judged",
+        "judging",
         "keep_alive",
         "method",
         "since",
@@ -99,6 +102,9 @@ class Exchange:
         self.size = 0
         self.steps = 0
         self.stream: StreamedBody | None = None
+        # Whether it was asked if the body is wanted, and the question.
+        self.is_judged = False
+        self.judging: asyncio.Task[None] | None = None
         self.gone: asyncio.Event | None = None
         self.task: asyncio.Task[None] | None = None
         # The admission that counts this request, or in whose line it stands.
@@ -163,7 +169,7 @@ class Exchange:
         try:
             if self.given_up:
                 return
-            await application(self._scope(addresses), self.receive, self.send)
+            await application(self.scope(addresses), self.receive, self.send)
             if not self._started and not (self.stream is not None and self.stream.lost):
                 raise RuntimeError("the application gave no answer")
         except Exception as error:
@@ -173,7 +179,21 @@ class Exchange:
         finally:
             self._channel.ended(self, whole=self._completed)
 
-    def _scope(self, addresses: Mapping[str, Any]) -> Event:
+    def grows(self, limits: Limits) -> bool:
+        """Whether a large body has come closer by a step since the last look."""
+        size = self.size if self.stream is None else self.stream.total
+        steps = size // limits.step_bytes
+        grown, self.steps = steps > self.steps, steps
+        return grown and self.head.body_bytes > limits.body_bytes
+
+    def stop_judging(self) -> None:
+        """Ask no longer: the request is complete, refused or gone."""
+        judging, self.judging = self.judging, None
+        if judging is not None:
+            judging.cancel()
+
+    def scope(self, addresses: Mapping[str, Any]) -> Event:
+        """The request, as ASGI names its parts."""
         path = self.head.path
         return {
             "type": "http",

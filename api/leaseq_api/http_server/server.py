@@ -18,8 +18,9 @@ from leaseq_api.http_server.admission import Admission
 from leaseq_api.http_server.connection import HEALTH, Connection
 from leaseq_api.http_server.exchange import Application, Exchange
 from leaseq_api.http_server.handshake import Handshake
+from leaseq_api.http_server.head import Malformed
 from leaseq_api.http_server.limits import Limits
-from leaseq_api.http_server.state import Counted
+from leaseq_api.http_server.state import Counted, Judge
 from leaseq_api.problems import HEADERS
 
 BACKLOG = 1024
@@ -32,9 +33,12 @@ _COMMON_LINES = b"".join(b"%b: %b\r\n" % header for header in HEADERS)
 class Server:
     """An application on a port."""
 
-    def __init__(self, application: Application, limits: Limits) -> None:
+    def __init__(
+        self, application: Application, limits: Limits, *, judge: Judge | None = None
+    ) -> None:
         self.application = application
         self.limits = limits
+        self.judge = judge
         self.common_lines = b""
         self.stopping = False
         self.in_flight = 0
@@ -147,9 +151,17 @@ class Server:
         if not self.connections:
             self._empty.set()
 
-    def free_bytes(self, asking: Counted) -> bool:
-        """End the request that has held bytes for a slow client the longest. False: that is the one
-        that asks, or none does."""
+    def free_bytes(self, asking: Counted) -> None:
+        """While there are too many bytes in flight, end the request that has held some for a slow
+        client the longest. Raises `Malformed` where that is the one that asks, or none does."""
+        while self.in_flight > (most := self.limits.in_flight_bytes):
+            if not self._end_slowest(asking):
+                raise Malformed(
+                    "overloaded",
+                    f"{most} bytes of other requests are in the works; try again in a moment",
+                )
+
+    def _end_slowest(self, asking: Counted) -> bool:
         holding = {
             connection: until
             for connection in self.connections

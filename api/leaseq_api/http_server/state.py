@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from leaseq_api.http_server.exchange import Application, Exchange
 from leaseq_api.http_server.limits import Limits
+from leaseq_api.problems import RawAnswer
+
+# Asks whether the body of a request is wanted, by its scope in ASGI. Returns the refusal, or None.
+Judge = Callable[[Any], Awaitable[RawAnswer | None]]
 
 
 class Counted(Protocol):
@@ -50,6 +55,7 @@ class ServerState(Protocol):
     common_lines: bytes  # of the head of every answer
     stopping: bool
     in_flight: int
+    judge: Judge | None
 
     def line_up(self, exchange: Exchange) -> None:
         """Begin an exchange when its turn comes, or refuse it."""
@@ -66,9 +72,9 @@ class ServerState(Protocol):
     def forget(self, connection: Counted) -> None:
         """The connection is gone, and its application done."""
 
-    def free_bytes(self, asking: Counted) -> bool:
-        """End the request that has held bytes for a slow client the longest. False: that is the one
-        that asks, or none does."""
+    def free_bytes(self, asking: Counted) -> None:
+        """While there are too many bytes in flight, end the request that has held some for a slow
+        client the longest. Raises `Malformed` where that is the one that asks, or none does."""
 
 
-__all__ = ["Counted", "ServerState"]
+__all__ = ["Counted", "Judge", "ServerState"]

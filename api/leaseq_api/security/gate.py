@@ -17,11 +17,11 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from leaseq.errors import LeaseqError
 from leaseq_api.http_server.head import Headers
-from leaseq_api.problems import STORE_AWAY, allow_header, raw_problem
+from leaseq_api.problems import STORE_AWAY, RawAnswer, allow_header, raw_problem
 from leaseq_api.quotas.headers import Header
 from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts
-from leaseq_api.security.principal import ANONYMOUS, SCOPE
+from leaseq_api.security.principal import ANONYMOUS, SCOPE, key_missing
 from leaseq_api.security.proxies import Proxies
 from leaseq_api.service import Service
 
@@ -113,6 +113,26 @@ class Gate:
         else:
             await self._inner(scope, receive, send)
 
+    async def judge(self, scope: Scope) -> RawAnswer | None:
+        """Judge a request with a large body by its head, before the body has arrived. None: the body
+        is wanted. All is checked again when it is there."""
+        path = scope["path"]
+        try:
+            found = _unique(scope)
+            self._check(scope, found)
+            if not self._methods(path):
+                raise Refused("not_found", "no route has this path; /schema lists all routes")
+            if self._is_open(path):
+                raise Refused("body_too_large", "this address takes no body")
+            service: Service = self._app.state.service
+            if await service.authenticator.principal(found, scope) is ANONYMOUS:
+                raise key_missing()
+        except Refused as refused:
+            return _problem(refused.code, str(refused), scope, headers=refused.headers)
+        except LeaseqError as error:
+            return _problem(error.code, STORE_AWAY, scope)
+        return None
+
     def _check(self, scope: Scope, found: Mapping[bytes, bytes]) -> str:
         """The method of a request that passes. Raises `Refused`."""
         method: str = scope["method"]  # type: ignore[typeddict-item]
@@ -201,12 +221,16 @@ def _pattern(path: str) -> re.Pattern[str]:
 async def _refuse(
     code: str, detail: str, scope: Scope, send: Send, *, headers: Sequence[Header] = ()
 ) -> None:
-    problem = raw_problem(code, detail, path=scope["raw_path"], headers=headers)
+    problem = _problem(code, detail, scope, headers=headers)
     body = b"" if scope["method"] == "HEAD" else problem.body  # type: ignore[typeddict-item]
     await send(
         {"type": "http.response.start", "status": problem.status, "headers": list(problem.headers)}
     )
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _problem(code: str, detail: str, scope: Scope, *, headers: Sequence[Header] = ()) -> RawAnswer:
+    return raw_problem(code, detail, path=scope["raw_path"], headers=headers)
 
 
 def _with_headers(send: Send, headers: Sequence[Header]) -> Send:

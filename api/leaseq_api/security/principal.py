@@ -57,8 +57,13 @@ def check_scope(scope: Scope, wanted: ScopeName | None) -> None:
     """Raise `Refused` unless the key of this request has the scope."""
     if wanted is not None and wanted not in (principal := principal_of(scope)).scopes:
         if principal is ANONYMOUS:
-            raise Refused("key_missing", "send an API key as `Authorization: Bearer lq_...`")
+            raise key_missing()
         raise Refused("scope_missing", f"the API key does not have the scope {wanted}")
+
+
+def key_missing() -> Refused:
+    """The refusal of a request without an API key, where one is required."""
+    return Refused("key_missing", "send an API key as `Authorization: Bearer lq_...`")
 
 
 def require_unbound(scope: Scope) -> None:
@@ -86,6 +91,7 @@ __all__ = [
     "Principal",
     "check_scope",
     "guard",
+    "key_missing",
     "may_read_contents",
     "principal_of",
     "require_unbound",
