@@ -25,6 +25,7 @@ from bench.measures.names import names
 from bench.measures.over_http import over_http
 from bench.measures.overload import overload
 from bench.measures.pruning import pruning
+from bench.measures.quotas import quotas
 from bench.measures.shedding import shed
 from bench.measures.submitting import submitting
 from bench.scale import Scale
@@ -52,6 +53,7 @@ MEASUREMENTS = [
     Measurement("submit", submitting),
     Measurement("http", over_http),
     Measurement("auth", authentication),
+    Measurement("quota", quotas),
     Measurement("batch", batches),
     Measurement("cpu", cpu, quick=False),
     Measurement("latency", latency),

@@ -148,7 +148,8 @@ class QuotaView(Struct, frozen=True, kw_only=True):
     unfinished: QuotaUse | None
     unfinished_per_queue: (
         Annotated[
-            list[QueueQuotaUse], Meta(description="The queues with unfinished tasks, by name")
+            list[QueueQuotaUse],
+            Meta(description="Queues with unfinished tasks, by name: the fullest 1,000"),
         ]
         | None
     )

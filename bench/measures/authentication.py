@@ -68,7 +68,7 @@ async def authentication(scale: Scale) -> list[Reading]:
         apis = await open_apis(stage)
         again = fresh_numbers(REPEATED)
         for api in apis.values():
-            await _warm_up(api, again)
+            await warm_up(api, again)
         readings = []
         for name, numbers in (("HTTP submissions", None), ("HTTP replays", again)):
             sides = {suffix: Side(api) for suffix, api in apis.items()}
@@ -83,7 +83,7 @@ async def authentication(scale: Scale) -> list[Reading]:
     return readings
 
 
-async def _warm_up(api: Api, again: range) -> None:
+async def warm_up(api: Api, again: range) -> None:
     """Record every task that is submitted again later."""
     load = Load(api.port, connections=CONNECTIONS, key=api.key, again=again)
     await load.start()
@@ -120,4 +120,4 @@ def _cost(side: Side) -> float:
     return side.cpu / side.accepted * MICROSECONDS
 
 
-__all__ = ["authentication"]
+__all__ = ["MICROSECONDS", "MILLISECONDS", "REPEATED", "Side", "authentication", "warm_up"]

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.connections.postgres_connection import Connection
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.session import Session
 from leaseq.observability.telemetry import recorded
 from leaseq_api.quotas.applied_quotas import FRESH_SECONDS
 from leaseq_chaos.pace import Pace
@@ -336,6 +337,7 @@ async def test_a_locked_row_delays_no_submission(acme: Tenant, plain: Connection
     await acme.api.service.quotas.write_bytes()
     async with plain.transaction():
         await plain.execute("select from leaseq.payload_bytes for update")
+        await plain.execute("select from leaseq.unfinished_counts for update")
         lock = "select from leaseq.unfinished_tasks where task_id = %s for update"
         await plain.execute(lock, [held])
         await plain.execute("select from leaseq.tenants for update")
@@ -344,6 +346,40 @@ async def test_a_locked_row_delays_no_submission(acme: Tenant, plain: Connection
         await until(lambda: acme.used() == 1)
         await acme.accepted()
     await until(lambda: acme.used() == 1)
+
+
+async def test_a_quota_costs_no_statement_in_a_submission(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only at a limit one is sent, and only for a submission with a key."""
+    sent: list[str] = []
+    fetch = Session.fetch
+    of_submissions = {"submit_plain", "submit_tasks", "submit_counted", "find_keys"}
+
+    async def count(self: Session, name: str, *args: Any, **rest: Any) -> Any:
+        if name in of_submissions:
+            sent.append(name)
+        return await fetch(self, name, *args, **rest)
+
+    monkeypatch.setattr(Session, "fetch", count)
+    await acme.limit(unfinished=3, unfinished_per_queue=3, payload_bytes_per_day=1000)
+    await acme.accepted()
+    await acme.accepted("first")
+    assert sent == ["submit_counted"] * 2
+    await acme.accepted("first")
+    assert sent == ["submit_counted"] * 3 + ["find_keys"]
+    await acme.accepted()
+    problem(await acme.submit(), "unfinished_limited")
+    problem(await acme.submit("second"), "unfinished_limited")
+    assert sent[4:] == ["submit_counted", "find_keys"]
+    sent.clear()
+    other = await headers_of(acme.api, ["submit"], tenant="other")
+    for key in ({}, {"Idempotency-Key": "first"}):
+        task = {"type": "add", "payload": 1}
+        answer = await acme.api.client.post("/api/tasks", json=task, headers=other | key)
+        assert answer.status_code == 202
+    assert sent[-2:] == ["submit_plain", "submit_tasks"]
+    assert "submit_counted" not in sent
 
 
 # Over HTTP.

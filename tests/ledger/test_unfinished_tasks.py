@@ -8,7 +8,7 @@ import pytest
 
 from leaseq.connections.postgres_connection import Connection
 from leaseq.connections.postgres_pool import Pool
-from leaseq.ledger.quotas import ListedQueue, QuotaLedger
+from leaseq.ledger.quotas import LEAST_FOLDED, ListedQueue, QuotaLedger
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.tasks import TaskLedger
@@ -32,12 +32,27 @@ LOOKED = "where l.ended\n"
 WAIT = "and (select pg_advisory_xact_lock(7)::text is not null)\n"
 
 
+class CheckedQuotas(QuotaLedger):
+    """Quotas whose counts are compared with the list."""
+
+    def __init__(self, session: Session, plain: Connection) -> None:
+        super().__init__(session)
+        self._plain = plain
+
+    async def count_unfinished(self) -> dict[tuple[str, str], int]:
+        found = await super().count_unfinished()
+        rows = "select tenant, queue, count(*) from leaseq.unfinished_tasks group by tenant, queue"
+        listed = await (await self._plain.execute(rows)).fetchall()
+        assert found == {(tenant, queue): tasks for tenant, queue, tasks in listed}
+        return found
+
+
 @pytest.fixture
-async def quotas(session: Session, ledger: TaskLedger) -> QuotaLedger:
+async def quotas(session: Session, ledger: TaskLedger, plain: Connection) -> QuotaLedger:
     """Quotas of a process that lists the tasks of a tenant."""
     await TenantLedger(session).limit(DEFAULT_TENANT, {"unfinished": 10})
     ledger.counted = frozenset({DEFAULT_TENANT})
-    return QuotaLedger(session)
+    return CheckedQuotas(session, plain)
 
 
 async def test_each_kind_of_submission_is_listed_with_its_task(
@@ -162,3 +177,40 @@ async def test_a_success_makes_room(
     await ledger.settle([succeeded(claim)])
     await quotas.sweep_unfinished([QUEUE], chunk=10)
     assert await quotas.count_unfinished() == {}
+
+
+async def test_a_redrive_of_a_task_that_is_still_listed_counts_it_once(
+    ledger: TaskLedger, quotas: QuotaLedger
+) -> None:
+    task_id = await submit(ledger)
+    await ledger.cancel([task_id], tenant=None)
+    await ledger.redrive([task_id], tenant=None)
+    assert await quotas.count_unfinished() == {KEY: 1}
+
+
+async def test_changes_are_folded_into_their_sum(
+    ledger: TaskLedger, quotas: QuotaLedger, pool: Pool, plain: Connection
+) -> None:
+    changes = "select count(*) from leaseq.unfinished_counts"
+
+    async def rows() -> int:
+        return int((await (await plain.execute(changes)).fetchall())[0][0])
+
+    ids = [await submit(ledger) for _ in range(LEAST_FOLDED)]
+    await submit(ledger, queue="mail")
+    await ledger.cancel(ids[:30], tenant=None)
+    await quotas.sweep_unfinished([QUEUE], chunk=1_000)
+    before = await quotas.count_unfinished()
+    assert before == {KEY: LEAST_FOLDED - 30, (DEFAULT_TENANT, "mail"): 1}
+    assert await rows() == LEAST_FOLDED + 2
+    async with holding(pool) as held:
+        await QuotaLedger(held).fold_counts()
+        # The changes are held: another one has nothing to fold, and both see the old sum.
+        await quotas.fold_counts()
+        assert await quotas.count_unfinished() == before
+        await submit(ledger)
+    assert await rows() == 3
+    await quotas.fold_counts()  # too few
+    assert await rows() == 3
+    before[KEY] += 1
+    assert await quotas.count_unfinished() == before

@@ -113,16 +113,22 @@ class AppliedQuotas:
     ) -> tuple[Submitted, list[Header]]:
         """Record the task of a tenant with quotas. Raises what `TenantClient.submit` raises, and
         `Refused`."""
-        admitted = await self._admit(standing, [submission])
-        if admitted.refused:
-            raise admitted.refused[0]
+        now = self._loop.time()
+        begun = now <= standing.stale_at and standing.excess(submission, now) is None
+        if begun:
+            standing.begin(submission)
+        else:
+            admitted = await self._admit(standing, [submission])
+            if admitted.refused:
+                raise admitted.refused[0]
+            (begun,) = admitted.begun
         try:
             answer = await tasks.submit(submission)
         except BaseException as error:
-            _note(standing, submission, error, begun=admitted.begun[0], now=self._loop.time())
+            _note(standing, submission, error, begun=begun, now=self._loop.time())
             raise
-        _note(standing, submission, answer, begun=admitted.begun[0], now=self._loop.time())
-        return answer, standing.headers(submission.queue, self._loop.time())
+        _note(standing, submission, answer, begun=begun, now=now)
+        return answer, standing.headers(submission.queue, now)
 
     async def submit_many(
         self, standing: Standing, tasks: TenantClient, batch: Sequence[Submission]
@@ -214,7 +220,7 @@ class AppliedQuotas:
                 # It is not fresh before its use is known.
                 own = self._own_bytes.setdefault(tenant, Counter())
                 standing = self._standings[tenant] = Standing(tenant, day, own)
-            standing.limits = limits
+            standing.set_limits(limits)
         for tenant in self._standings.keys() - found.tenants.keys():
             del self._standings[tenant]
         lists = {name for name, each in self._standings.items() if each.lists_tasks}
@@ -223,8 +229,9 @@ class AppliedQuotas:
         if lists or found.any_listed:
             for (tenant, queue), count in (await self._quotas.count_unfinished()).items():
                 listed.setdefault(tenant, Counter())[queue] = count
-        for tenant in lists:
-            self._standings[tenant].see_listed(listed.get(tenant, Counter()))
+        for tenant, standing in self._standings.items():
+            of_tenant = listed.get(tenant) if tenant in lists else None
+            standing.see_listed(of_tenant or Counter())
         self._sweep.see_listed(listed)
         sums: dict[str, int] = {}
         if any(each.payload_bytes_per_day is not None for each in found.tenants.values()):
@@ -286,17 +293,18 @@ def _note(
     """Note the outcome of a submission. Where it is unknown, the task counts until the next look;
     its bytes count where the client has gone, and not where Postgres has."""
     day: date | None = None
-    if isinstance(answer, Submitted) and not answer.replayed:
-        day = answer.created_at.astimezone(UTC).date()
-    created = day is not None
-    if isinstance(answer, asyncio.CancelledError):
+    created = isinstance(answer, Submitted) and not answer.replayed
+    if created and standing.limits.payload_bytes_per_day is not None:
+        day = answer.created_at.astimezone(UTC).date()  # type: ignore[union-attr]
+    if isinstance(answer, asyncio.CancelledError) and standing.limits.payload_bytes_per_day:
         day = standing.day.at(now).date
     if begun:
         unknown = isinstance(answer, asyncio.CancelledError | ServerUnreachable)
         standing.end(submission, counts=created or unknown, day=day)
-    elif created and day is not None:  # its key has expired meanwhile
-        standing.added[submission.queue] += 1
-        standing.add_bytes(submission, day)
+    elif created:  # its key has expired meanwhile
+        standing.add(submission.queue, 1)
+        if day is not None:
+            standing.add_bytes(submission, day)
 
 
 __all__ = ["FRESH_SECONDS", "LOOK_SECONDS", "AppliedQuotas"]

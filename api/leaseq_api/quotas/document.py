@@ -13,8 +13,9 @@ from leaseq_api.problem_responses import Tree, header_of
 _LIST = r"^{item}(?:, {item})*$".format(item=r'"[a-z_-]+"(?:;[a-z]+=(?:[0-9]+|"[a-z-]+"))+')
 LIMIT_FIELDS: Tree = {
     "RateLimit-Policy": header_of(
-        "The limits that hold for the request: `q` units in `w` seconds each "
-        "(draft-ietf-httpapi-ratelimit-headers-11). Only for keys with a limit",
+        "The limits that hold for the request: `q` units each, in `w` seconds if there are such "
+        "(draft-ietf-httpapi-ratelimit-headers-11). Only for keys with a limit, and for submissions "
+        "of tenants with a quota",
         pattern=_LIST,
     ),
     "RateLimit": header_of(

@@ -14,6 +14,8 @@ from leaseq_api.quotas.standing import Standing
 from leaseq_api.security.principal import principal_of
 from leaseq_api.service import Injected
 
+MOST_QUEUES = 1_000
+
 
 @get("/", scope="read", codes=api_codes())
 async def show_quota(request: Request[Any, Any, Any], service: Injected) -> Response[QuotaView]:
@@ -37,8 +39,7 @@ def _view(standing: Standing, now: float) -> QuotaView:
     if limits.unfinished_per_queue is not None:
         in_queues = [
             QueueQuotaUse(queue=queue, **_use(limits.unfinished_per_queue, used))
-            for queue in standing.queues()
-            if (used := standing.unfinished(queue))
+            for queue, used in standing.fullest_queues(MOST_QUEUES)
         ]
     if limits.payload_bytes_per_day is not None:
         in_bytes = ByteQuotaUse(

@@ -29,7 +29,9 @@ class Day(Struct, frozen=True):
 
     def at(self, now: float) -> Day:
         """The day at a moment, which may be a later one than at the last look."""
-        late = 0 if now < self.ends_at else 1 + int((now - self.ends_at) // DAY_SECONDS)
+        if now < self.ends_at:
+            return self
+        late = 1 + int((now - self.ends_at) // DAY_SECONDS)
         return Day(self.date + timedelta(days=late), self.ends_at + late * DAY_SECONDS)
 
 
@@ -47,7 +49,7 @@ class Standing:
 
     def __init__(self, tenant: str, day: Day, own_bytes: Counter[date]) -> None:
         self.tenant = tenant
-        self.limits = TenantQuotas()
+        self.set_limits(TenantQuotas())
         self.day = day
         self.stale_at = float("-inf")
         self.told_at: dict[str, float] = {}
@@ -56,10 +58,29 @@ class Standing:
         self.listed: Counter[str] = Counter()
         self.added: Counter[str] = Counter()
         self.in_flight: Counter[str] = Counter()
+        self._total = 0  # of `listed` and `added`: a tenant may have very many queues
         # Bytes: of other processes on `day`, at the last look; of this process, by day.
         self.other_bytes = 0
         self.own_bytes = own_bytes
         self.bytes_in_flight = 0
+
+    def set_limits(self, limits: TenantQuotas) -> None:
+        """Take over the quotas of the ledger."""
+        self.limits = limits
+        policies = [
+            f'"{name}";q={most};{more}'
+            for name, most, more in (
+                ("unfinished", limits.unfinished, 'qu="tasks"'),
+                ("unfinished-per-queue", limits.unfinished_per_queue, 'qu="tasks"'),
+                (
+                    "payload-bytes",
+                    limits.payload_bytes_per_day,
+                    f'qu="content-bytes";w={DAY_SECONDS}',
+                ),
+            )
+            if most is not None
+        ]
+        self._policy = (POLICY, ", ".join(policies).encode())
 
     @property
     def lists_tasks(self) -> bool:
@@ -71,16 +92,18 @@ class Standing:
         in it; those in flight are added, because they may not be."""
         self.listed = listed
         self.added = Counter(self.in_flight)
+        self._total = self.listed.total() + self.added.total()
 
     def unfinished(self, queue: str | None = None) -> int:
         """The unfinished tasks in one queue, or in all."""
         if queue is not None:
             return self.listed[queue] + self.added[queue]
-        return self.listed.total() + self.added.total()
+        return self._total
 
-    def queues(self) -> list[str]:
-        """The queues with unfinished tasks, and perhaps others, by name."""
-        return sorted(self.listed.keys() | self.added.keys())
+    def fullest_queues(self, most: int) -> list[tuple[str, int]]:
+        """The queues with most unfinished tasks, and how many each has, by name."""
+        used = self.listed + self.added
+        return sorted(used.most_common(most))
 
     def payload_bytes(self, now: float) -> int:
         """The bytes of payloads that were accepted today."""
@@ -124,7 +147,7 @@ class Standing:
 
     def begin(self, submission: Submission) -> None:
         """Note that a submission is being recorded."""
-        self.added[submission.queue] += 1
+        self.add(submission.queue, 1)
         self.in_flight[submission.queue] += 1
         self.bytes_in_flight += len(submission.payload)
 
@@ -135,34 +158,33 @@ class Standing:
         self.in_flight[queue] -= 1
         self.bytes_in_flight -= len(submission.payload)
         if not counts:
-            self.added[queue] -= 1
+            self.add(queue, -1)
         if day is not None:
             self.add_bytes(submission, day)
         if not self.in_flight[queue]:
             del self.in_flight[queue]
 
+    def add(self, queue: str, tasks: int) -> None:
+        """Add unfinished tasks that the last look did not see."""
+        self.added[queue] += tasks
+        self._total += tasks
+
     def add_bytes(self, submission: Submission, day: date) -> None:
         """Count the bytes of a task that was recorded on a UTC day."""
-        if self.limits.payload_bytes_per_day is not None:
-            self.own_bytes[day] += len(submission.payload)
+        self.own_bytes[day] += len(submission.payload)
 
     def headers(self, queue: str, now: float) -> list[Header]:
         """The quotas and the rest of each, for the answer to a submission."""
-        policies, rests = [], []
-        limits = self.limits
-        for name, most, used in (
-            ("unfinished", limits.unfinished, self.unfinished()),
-            ("unfinished-per-queue", limits.unfinished_per_queue, self.unfinished(queue)),
-        ):
-            if most is not None:
-                policies.append(f'"{name}";q={most};qu="tasks"')
-                rests.append(f'"{name}";r={max(0, most - used)}')
-        most = limits.payload_bytes_per_day
-        if most is not None:
-            left = max(0, most - self.payload_bytes(now))
-            policies.append(f'"payload-bytes";q={most};qu="content-bytes";w={DAY_SECONDS}')
-            rests.append(f'"payload-bytes";r={left};t={self.seconds_left(now)}')
-        return [(POLICY, ", ".join(policies).encode()), (STANDING, ", ".join(rests).encode())]
+        limits, rests = self.limits, []
+        if limits.unfinished is not None:
+            rests.append(b'"unfinished";r=%d' % max(0, limits.unfinished - self.unfinished()))
+        if limits.unfinished_per_queue is not None:
+            left = limits.unfinished_per_queue - self.unfinished(queue)
+            rests.append(b'"unfinished-per-queue";r=%d' % max(0, left))
+        if limits.payload_bytes_per_day is not None:
+            left = limits.payload_bytes_per_day - self.payload_bytes(now)
+            rests.append(b'"payload-bytes";r=%d;t=%d' % (max(0, left), self.seconds_left(now)))
+        return [self._policy, (STANDING, b", ".join(rests))]
 
 
 __all__ = ["Day", "Excess", "Standing"]

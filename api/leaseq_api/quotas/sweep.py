@@ -41,6 +41,8 @@ class Sweep:
             return
         listed = self._listed
         mine = await self._quotas.begin_sweeps(list(listed), seconds=SWEEP_SECONDS)
+        if mine:
+            await self._quotas.fold_counts()
         keys = [(tenant, queue) for tenant in mine for queue in listed[tenant]]
         self._places = {key: place for key, place in self._places.items() if key in set(keys)}
         for start in range(0, len(keys), MOST_QUEUES):

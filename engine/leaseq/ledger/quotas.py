@@ -15,6 +15,8 @@ from leaseq.model import TenantQuotas
 
 # Before every id.
 FIRST = "00000000-0000-0000-0000-000000000000"
+# Changes of counts that are replaced by their sums.
+LEAST_FOLDED, MOST_FOLDED = 100, 20_000
 _to_quotas = reader(TenantQuotas)
 
 
@@ -86,6 +88,10 @@ class QuotaLedger:
         found = await self._session.fetch("count_unfinished", idempotent=True)
         return {(row.tenant, row.queue): row.tasks for row in found}
 
+    async def fold_counts(self) -> None:
+        """Replace many changes of the number of unfinished tasks by their sums."""
+        await self._session.fetch("fold_counts", {"least": LEAST_FOLDED, "most": MOST_FOLDED})
+
     async def begin_sweeps(self, tenants: Sequence[str], *, seconds: float) -> list[str]:
         """Take the sweeps of these tenants that no process has begun in the last `seconds`."""
         found = await self._session.fetch(
@@ -130,4 +136,4 @@ class QuotaLedger:
         await self._session.fetch("forget_payload_bytes", {"day": day}, idempotent=True)
 
 
-__all__ = ["FIRST", "ListedQueue", "QuotaLedger", "Swept", "Taken", "TenantLimits"]
+__all__ = ["FIRST", "LEAST_FOLDED", "ListedQueue", "QuotaLedger", "Swept", "Taken", "TenantLimits"]

@@ -28,10 +28,10 @@ def load_statements() -> dict[str, str]:
 
 
 def _counted(submit: str, counted: str) -> str:
-    """submit_tasks.sql with another part before its last line, so that no other file lists the
+    """submit_tasks.sql with more parts before its last line, so that no other file lists the
     options of a submission."""
-    parts, _, answer = submit.rpartition("\n)\nselect ")
-    return f"{parts}\n), counted as (\n{counted})\nselect {answer}"
+    parts, last, answer = submit.rpartition("\n)\n")
+    return f"{parts}{last.rstrip()},\n{counted}{answer}"
 
 
 STATEMENTS = load_statements()

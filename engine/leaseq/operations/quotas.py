@@ -35,6 +35,10 @@ class Quotas:
         """The listed tasks of each tenant and queue."""
         return await self._ledger.count_unfinished()
 
+    async def fold_counts(self) -> None:
+        """Replace many changes of the number of unfinished tasks by their sums."""
+        await self._ledger.fold_counts()
+
     async def find_replays(self, batch: Sequence[Submission]) -> set[str]:
         """The task ids of those submissions whose idempotency key stands for a task already."""
         keyed = {

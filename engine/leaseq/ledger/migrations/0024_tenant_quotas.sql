@@ -17,6 +17,15 @@ create table leaseq.unfinished_tasks (
     primary key (tenant, queue, task_id)
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000);
 
+-- The number of rows in `unfinished_tasks`, by tenant and queue, as a sum of changes: each statement that inserts or removes rows
+-- there inserts its change here, and a fold replaces many changes by their sum. So a count does not read the list, and no
+-- statement waits for another one.
+create table leaseq.unfinished_counts (
+    tenant text not null,
+    queue text not null,
+    tasks bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
 -- The bytes of payloads that each API process has accepted for tenants with a limit on them, by UTC day. A process writes its own
 -- rows only, with its whole sum: so a repeated write counts once, and processes do not wait for each other.
 create table leaseq.payload_bytes (
@@ -47,7 +56,8 @@ begin
         where p.oid = 'leaseq.end_session(integer)'::regprocedure and a.privilege_type = 'EXECUTE' and r.oid <> p.proowner
     loop
         execute format(
-            'grant select, insert, update, delete on leaseq.unfinished_tasks, leaseq.payload_bytes, leaseq.quota_sweeps to %I',
+            'grant select, insert, update, delete on leaseq.unfinished_tasks, leaseq.unfinished_counts, leaseq.payload_bytes, '
+            'leaseq.quota_sweeps to %I',
             grantee
         );
     end loop;

@@ -39,5 +39,10 @@ with left_over as materialized (
     where t.unfinished is not null or t.unfinished_per_queue is not null
     order by r.tenant, r.queue, r.id
     on conflict (tenant, queue, task_id) do update set since = excluded.since
+    -- an inserted row has no xmax
+    returning tenant, queue, (xmax = 0)::integer as inserted
+), counted as (
+    insert into leaseq.unfinished_counts (tenant, queue, tasks)
+    select tenant, queue, sum(inserted) from listed group by tenant, queue having sum(inserted) > 0
 )
 select id::text as task_id, queue, state, attempt, worker_id, priority, crash_count, loss_count from redriven

@@ -56,7 +56,7 @@ with patience as materialized (
     from sent
     where key is null or id in (select task_id from keyed)
     on conflict (id) do nothing
-    returning id, state, created_at, run_at, queue, priority
+    returning id, tenant, queue, state, created_at, run_at, priority
 ), waiting as (
     insert into leaseq.scheduled (task_id, run_at, queue, priority)
     select id, run_at, queue, priority from created where state = 'SCHEDULED'
