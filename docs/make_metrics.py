@@ -18,12 +18,17 @@ This page is made from `engine/leaseq/metrics/catalogue.py` by `make generated`.
 
 | process | address | metrics of |
 |---|---|---|
-| supervisor (`leaseq worker`) | `http://LEASEQ_METRICS_HOST:LEASEQ_METRICS_PORT/metrics` | all of its worker processes |
+| API | `GET /metrics` on its own port, with a key of the scope `metrics` | this process |
+| supervisor (`leaseq worker`) | `LEASEQ_METRICS_HOST` and `LEASEQ_METRICS_PORT` | all of its worker processes |
+| reaper | the same | itself, and the cluster |
 
-`LEASEQ_METRICS_PORT` is unset by default, and then a supervisor listens nowhere. Two processes
-on one machine need two ports. This address takes no key: it shows names of queues and types, and
-numbers. On the loopback it answers only to the Host of a loopback. Elsewhere, let the network
-admit the monitoring only.
+`LEASEQ_METRICS_PORT` is unset by default, and then a supervisor or a reaper listens nowhere. Each
+process on a machine needs a port of its own, and `leaseq dev` ignores the setting. This address
+takes no key: it shows names of queues and types, and numbers. On the loopback it answers only to
+the Host of a loopback. Elsewhere, let the network admit the monitoring only.
+
+The API answers to the hosts of `LEASEQ_API_HOSTS`, as everywhere. With `LEASEQ_API_PROCESSES` above
+1 the kernel chooses one process for each connection, and its counts are those of this process alone.
 
 The text is that of Prometheus (0.0.4), or of OpenMetrics 1.0 where `Accept` asks for it.
 
@@ -34,6 +39,8 @@ The text is that of Prometheus (0.0.4), or of OpenMetrics 1.0 where `Accept` ask
 - A worker process reports to its supervisor every second and at its end. The supervisor keeps the
   counts of processes that have ended. A process that is killed takes its last second with it, so
   the counters are statistics, and the ledger is the truth.
+- A reaper asks the stores at a scrape, at most once a second. Where a store does not answer within
+  two seconds, its gauges are missing, and `leaseq_store_up` is 0 for it.
 - `queue` and `type` are the only labels with names of yours. A process counts 500 pairs of them.
   Further types are counted as `(other)` in their queue. No label holds a tenant, a key, an id or a
   host.
@@ -44,12 +51,20 @@ The text is that of Prometheus (0.0.4), or of OpenMetrics 1.0 where `Accept` ask
 scrape_configs:
   - job_name: leaseq
     static_configs:
-      - targets: ["127.0.0.1:9464"]
+      - targets: ["127.0.0.1:9464", "127.0.0.1:9465"]   # supervisor, reaper
+  - job_name: leaseq-api
+    authorization:
+      credentials_file: /etc/prometheus/leaseq-key      # leaseq keys create prometheus --scopes metrics
+    static_configs:
+      - targets: ["127.0.0.1:8000"]
 ```
 
 ## All of them
 
-Outcomes are `succeeded`, `errored`, `timed_out`, `cancelled`, `released` and `lost`.
+Outcomes are `succeeded`, `errored`, `timed_out`, `cancelled`, `released` and `lost`. Each process
+also exposes the standard `process_cpu_seconds_total`, `process_resident_memory_bytes`,
+`process_virtual_memory_bytes`, `process_start_time_seconds`, `process_open_fds` and
+`process_max_fds`, those of the process that answers.
 """
 
 

@@ -16,7 +16,18 @@ from litestar.exceptions import HTTPException
 
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
-from leaseq_api import access, audit, docs_page, health, operate, problem_pages, problems, tasks
+from leaseq.metrics.event_counts import count_events
+from leaseq_api import (
+    access,
+    audit,
+    docs_page,
+    health,
+    metrics,
+    operate,
+    problem_pages,
+    problems,
+    tasks,
+)
 from leaseq_api.batch.route import router as batch_router
 from leaseq_api.follow import fleet_events
 from leaseq_api.openapi import openapi_config
@@ -36,7 +47,12 @@ def create_app(config: Config) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_service(config) as service:
             app.state.service = service
-            yield
+            app.state.metrics = metrics.ApiMetrics(service)
+            stop_counting = count_events()
+            try:
+                yield
+            finally:
+                stop_counting()
 
     app = Litestar(
         route_handlers=[
@@ -48,6 +64,7 @@ def create_app(config: Config) -> Litestar:
             quota_router,
             audit.router,
             health.router,
+            metrics.router,
             problem_pages.router,
             docs_page.router,
         ],

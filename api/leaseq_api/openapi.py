@@ -29,6 +29,7 @@ from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import EVENT_VIEWS
 from leaseq_api.follow.stream_query import FeedQuery, StreamQuery
 from leaseq_api.idempotency import HEADER
+from leaseq_api.metrics_document import METRICS_CONTENT
 from leaseq_api.problem_responses import Tree, header_of, problem_responses
 from leaseq_api.problems import Problem
 from leaseq_api.quotas.document import LIMIT_FIELDS, add_limit_fields
@@ -215,6 +216,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             _complete_submit(operation, responses["202"], key_required=key_required)
         case "submit_batch":
             _complete_batch(operation, responses["200"])
+        case "metrics":
+            responses["200"]["content"] = deepcopy(METRICS_CONTENT)
         case "list_tasks":
             operation["parameters"] = _query_parameters(ListQuery)
         case "list_operations":

@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.codec import is_task_id
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid, SubmissionInvalid
+from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.refused import Refused
@@ -182,6 +183,7 @@ def answer(
 ) -> Response[Problem]:
     """The response for one problem."""
     kind = KINDS[code]
+    TALLY.count("leaseq_refusals_total", code)
     problem = _problem(
         code, detail, instance=quote(request.scope["path"], errors="replace"), **members
     )

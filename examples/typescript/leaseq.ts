@@ -612,4 +612,11 @@ export interface Operations {
     body: undefined;
     answer: Ready;
   };
+  metrics: {
+    method: "GET";
+    path: "/metrics";
+    query: {};
+    body: undefined;
+    answer: ReadableStream<Uint8Array>;
+  };
 }

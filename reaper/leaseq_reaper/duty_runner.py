@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import uniform
@@ -28,6 +29,7 @@ from msgspec import Struct
 
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import pause
+from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
 from leaseq.safe_text.exceptions import told
 
@@ -127,6 +129,7 @@ class PassRunner:
                 await asyncio.wait(late, timeout=FINISH_SECONDS)
 
     async def _run(self, duty: Duty) -> None:
+        began = time.monotonic()
         try:
             await duty.run_once()
         except ServerUnreachable as error:
@@ -135,8 +138,13 @@ class PassRunner:
             self._report(duty, told(error))
         else:
             self.failing.discard(duty.name)
+            TALLY.set("leaseq_reaper_last_pass_timestamp_seconds", time.time(), duty.name)
+        finally:
+            seconds = time.monotonic() - began
+            TALLY.observe("leaseq_reaper_pass_duration_seconds", seconds, duty.name)
 
     def _report(self, duty: Duty, error: str) -> None:
+        TALLY.count("leaseq_reaper_pass_failures_total", duty.name)
         if duty.name not in self.failing:
             self.failing.add(duty.name)
             emit("loop.failed", loop=duty.name, error=error)

@@ -21,9 +21,12 @@ from leaseq.config import Config
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import Pauses, Retries, retry
+from leaseq.metrics.listener import serving_metrics
+from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
+from leaseq_reaper.cluster_metrics import ClusterMetrics
 from leaseq_reaper.duties.dead_workers import DeadWorkers
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.prune import Prune
@@ -47,9 +50,14 @@ async def run(config: Config, stop: asyncio.Event) -> None:
     """Run a reaper until `stop` is set. Waits for servers that are not there yet. Raises
     `SchemaMismatch`, `ConfigInvalid`."""
     stack = AsyncExitStack()
+    cluster = ClusterMetrics()
     try:
+        await stack.enter_async_context(
+            serving_metrics(config, "reaper", TALLY.series, cluster.series, refresh=cluster.refresh)
+        )
         engine = await _connect(config, stack, stop)
         if engine is not None:
+            cluster.engine = engine
             emit("reaper.started", pid=os.getpid(), lease_seconds=config.lease_seconds)
             await _run_announced(engine, stop)
             emit("reaper.stopped", pid=os.getpid())

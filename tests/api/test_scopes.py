@@ -45,6 +45,7 @@ SCOPES_OF = {
     "list_types": "read",
     "list_workers": "read",
     "live": None,
+    "metrics": "metrics",
     "pause": "operate",
     "ready": None,
     "redrive": "operate",

@@ -28,6 +28,7 @@ from support.document import Document
 LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
+    "metrics": "for Prometheus",
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),

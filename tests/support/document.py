@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
+from leaseq.metrics.exposition import OPENMETRICS, PLAIN
 from leaseq_api.problems import PROBLEM_JSON
 
 # Headers that say something to a program. One of them that is not in the document is an error, too.
@@ -28,6 +29,7 @@ PAGES = re.compile(
 )
 
 EVENT_STREAM = "text/event-stream"
+METRICS = (PLAIN, OPENMETRICS)
 STREAM_LINE = re.compile(r"(event|id|data|retry|): .*|")
 
 
@@ -75,6 +77,9 @@ class Document:
                 assert STREAM_LINE.fullmatch(line), f"not a line of a stream of events: {line!r}"
             return
         schema = response["content"][media_type]["schema"]
+        if media_type in METRICS:
+            self.validate(schema, body.decode(), where)
+            return
         values = body.split(b"\n")[:-1] if media_type == NDJSON else [body]
         for value in map(msgspec.json.decode, values):
             self.validate(schema, value, where)

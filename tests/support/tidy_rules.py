@@ -16,7 +16,7 @@ from support.source_tree import PACKAGES, Function, Module, calls, functions, li
 
 SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
 LONGER = {
-    "api/leaseq_api/http_server/connection.py": 429,
+    "api/leaseq_api/http_server/connection.py": 428,
     "engine/leaseq/worker/attempt/attempt.py": 442,
     "tests/chaos/test_checkers_forged.py": 542,
     "tests/ledger/test_races.py": 498,
@@ -73,6 +73,10 @@ WALL_CLOCKS = {
     ): "ids follow the clock of Postgres where this one is wrong",
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
     ("engine/leaseq/observability/logs.py", "_line"): "the time on a log line, for people",
+    (
+        "reaper/leaseq_reaper/duty_runner.py",
+        "_run",
+    ): "a time for Prometheus, by which leaseq judges nothing",
     (
         "reaper/leaseq_reaper/duty_runner.py",
         "repair_after_clock_change",

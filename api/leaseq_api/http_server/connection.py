@@ -18,14 +18,13 @@ from typing import Any, cast
 
 from httptools import HttpParserError
 
-from leaseq_api.http_server.exchange import Exchange, addresses_of, closing_answer
+from leaseq_api.http_server.exchange import Exchange, addresses_of, refusal_of
 from leaseq_api.http_server.head import Malformed, explain, read_head
 from leaseq_api.http_server.incoming import FULL_BYTES, StreamedBody
 from leaseq_api.http_server.judging import begin_judging
 from leaseq_api.http_server.outgoing import Outgoing
 from leaseq_api.http_server.reader import Enough, RequestReader
 from leaseq_api.http_server.state import ServerState
-from leaseq_api.problems import raw_problem
 from leaseq_api.refused import Refused
 
 HEALTH = b"/health/"
@@ -399,8 +398,8 @@ class Connection(asyncio.Protocol):
 
     def _refused(self, code: str, detail: str) -> bytes:
         head = self.receiving is not None and self.receiving.method == "HEAD"
-        problem = raw_problem(code, detail, path=self._reader.target.partition(b"?")[0])
-        return closing_answer(problem, lines=self._server.common_lines, head=head)
+        path, lines = self._reader.target.partition(b"?")[0], self._server.common_lines
+        return refusal_of(code, detail, path=path, lines=lines, head=head)
 
     def _write_refusal(self, refusal: bytes) -> None:
         self._refusal = None

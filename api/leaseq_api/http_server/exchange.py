@@ -13,10 +13,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from time import monotonic
 from traceback import format_tb
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from leaseq.metrics.tally import OTHER, TALLY
 from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.admission import Admission
 from leaseq_api.http_server.head import Head, Headers
@@ -33,6 +35,7 @@ _STATUS = {
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _NO_BODY = (204, 304)
 NO_STORE = b"cache-control: no-store\r\n"  # of the common lines
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
 class Channel(Protocol):
@@ -65,6 +68,8 @@ class Exchange:
     """A request, complete or on its way, and the answer to it."""
 
     __slots__ = (
+        "_answered",
+        "_began",
         "_channel",
         "_chunked",
         "_completed",
@@ -112,6 +117,7 @@ class Exchange:
         self.since = 0.0
         self.given_up = False
         self._channel = channel
+        self._began = self._answered = 0.0
         self._under_way = False
         self._given = False
         self._start: Event | None = None
@@ -130,6 +136,7 @@ class Exchange:
 
     def shed(self, detail: str) -> None:
         """Answer 503 in place of the application."""
+        TALLY.count("leaseq_refusals_total", "overloaded")
         self.admission = None
         self._started = self._completed = True
         if self.version == "1.0" or (self.stream is not None and not self.stream.complete):
@@ -166,10 +173,11 @@ class Exchange:
     async def run(self, application: Application, addresses: Mapping[str, Any]) -> None:
         """Answer by the application, or by a 500 where it raises before it has answered."""
         self._under_way = True
+        scope, self._began = self.scope(addresses), monotonic()
         try:
             if self.given_up:
                 return
-            await application(self.scope(addresses), self.receive, self.send)
+            await application(scope, self.receive, self.send)
             if not self._started and not (self.stream is not None and self.stream.lost):
                 raise RuntimeError("the application gave no answer")
         except Exception as error:
@@ -178,6 +186,12 @@ class Exchange:
             self._fail()
         finally:
             self._channel.ended(self, whole=self._completed)
+            if self._start is not None and self._started:
+                route = scope.get("path_template", "")
+                labels = _method(self.method), route, str(self._start["status"])
+                TALLY.observe(
+                    "leaseq_http_request_duration_seconds", self._answered - self._began, *labels
+                )
 
     def grows(self, limits: Limits) -> bool:
         """Whether a large body has come closer by a step since the last look."""
@@ -213,11 +227,9 @@ class Exchange:
         if not self._started:
             self._started = self._completed = True
             self.keep_alive = False
-            fault = raw_problem("internal_error", FAULT, path=self.head.path)
+            lines, head = self._channel.common_lines(), self.method == "HEAD"
             self._channel.write(
-                closing_answer(
-                    fault, lines=self._channel.common_lines(), head=self.method == "HEAD"
-                )
+                refusal_of("internal_error", FAULT, path=self.head.path, lines=lines, head=head)
             )
 
     async def receive(self) -> Event:
@@ -271,6 +283,7 @@ class Exchange:
         if start is None:
             raise RuntimeError("an answer begins with its status")
         self._started = True
+        self._answered = monotonic()
         if self.stream is not None and not self.stream.complete:
             self.keep_alive = False
         pieces, framed = [_STATUS[start["status"]], self._channel.common_lines()], False
@@ -298,6 +311,10 @@ class Exchange:
         return b"transfer-encoding: chunked\r\n"
 
 
+def _method(method: str) -> str:
+    return method if method in _METHODS else OTHER
+
+
 def addresses_of(transport: asyncio.Transport) -> dict[str, Any]:
     """The scheme of a connection and the addresses of its ends, as ASGI names them."""
     local, far = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
@@ -308,7 +325,13 @@ def addresses_of(transport: asyncio.Transport) -> dict[str, Any]:
     }
 
 
-def closing_answer(refusal: RawAnswer, *, lines: bytes, head: bool = False) -> bytes:
+def refusal_of(code: str, detail: str, *, path: bytes, lines: bytes, head: bool) -> bytes:
+    """The bytes of a problem after which the connection is closed."""
+    TALLY.count("leaseq_refusals_total", code)
+    return closing_answer(raw_problem(code, detail, path=path), lines=lines, head=head)
+
+
+def closing_answer(refusal: RawAnswer, *, lines: bytes, head: bool) -> bytes:
     """The bytes of an answer after which the connection is closed."""
     return b"".join((_STATUS[refusal.status], lines, _rest(refusal, head=head, keep_alive=False)))
 
@@ -327,4 +350,12 @@ def _overloaded(detail: str, path: bytes, seconds: str, head: bool, keep_alive: 
     return _rest(refusal, head=head, keep_alive=keep_alive)
 
 
-__all__ = ["Application", "Channel", "Event", "Exchange", "addresses_of", "closing_answer"]
+__all__ = [
+    "Application",
+    "Channel",
+    "Event",
+    "Exchange",
+    "addresses_of",
+    "closing_answer",
+    "refusal_of",
+]

@@ -16,6 +16,7 @@ from litestar import Litestar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from leaseq.errors import LeaseqError
+from leaseq.metrics.tally import TALLY
 from leaseq_api.http_server.head import Headers
 from leaseq_api.problems import STORE_AWAY, RawAnswer, allow_header, raw_problem
 from leaseq_api.quotas.headers import Header
@@ -230,6 +231,7 @@ async def _refuse(
 
 
 def _problem(code: str, detail: str, scope: Scope, *, headers: Sequence[Header] = ()) -> RawAnswer:
+    TALLY.count("leaseq_refusals_total", code)
     return raw_problem(code, detail, path=scope["raw_path"], headers=headers)
 
 

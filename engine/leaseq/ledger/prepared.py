@@ -28,6 +28,7 @@ class Prepared:
 
     def __init__(self, name: str) -> None:
         self.params = list(dict.fromkeys(_PLACEHOLDER.findall(STATEMENTS[name])))
+        self.verb = name
         self.name = f"leaseq_{name}".encode()
         self.text = _PLACEHOLDER.sub(
             lambda match: f"${self.params.index(match[1]) + 1}", STATEMENTS[name]

@@ -25,12 +25,14 @@ from leaseq.connections.primary import Primary
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.prepared import PREPARED, Prepared, run_prepared
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.metrics.tally import TALLY
 from leaseq.safe_text.exceptions import text_of
 
 # Named tuples, or plain ones (`POSITIONAL`).
 Rows = list[Any]
 
 TRIES = 3
+DURATION = "leaseq_statement_duration_seconds"
 # A statement that the server has not ended by its own time-out is given up so much later.
 MARGIN_SECONDS = 0.5
 
@@ -161,7 +163,9 @@ class Session:
 
     async def _fetch_prepared(self, statement: Prepared, params: Mapping[str, Any]) -> Rows:
         """Run a statement of the hot path on an idle connection, or on the first that is free."""
-        deadline = asyncio.get_running_loop().time() + self._deadline
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + self._deadline
         conn = self.pool.take()
         if conn is None:
             async with asyncio.timeout_at(deadline):
@@ -170,6 +174,7 @@ class Session:
             conn.unreplicated = False  # of a statement before, which was given up
             found = await run_prepared(conn, statement, params, deadline=deadline)
             _check_answer(conn)
+            TALLY.observe(DURATION, loop.time() - began, statement.verb)
             return found
         except REFUSING as error:
             await _leave_refusing(conn, error)

@@ -21,6 +21,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
+from leaseq.metrics.tally import TALLY
 from leaseq.model import (
     Claim,
     ClaimedTask,
@@ -37,6 +38,7 @@ from leaseq.safe_text.exceptions import text_of
 
 # How long a submission waits for an open transaction elsewhere that holds its key.
 PATIENCE_SECONDS = 0.25
+BATCH_SIZE = "leaseq_batch_size"
 
 
 class KeyFound(msgspec.Struct, frozen=True):
@@ -80,6 +82,7 @@ class TaskLedger:
         elsewhere holds one of the keys), `Locked` (another transaction holds a row or a table that
         they need) or `SubmissionInvalid` (Postgres refuses a value).
         """
+        TALLY.observe(BATCH_SIZE, len(batch), "submit")
         try:
             submitted = await self._record(
                 batch,
@@ -180,6 +183,7 @@ class TaskLedger:
     async def claim(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
         """Claim the PENDING ones of these tasks, each under a new attempt. A closed worker gets
         nothing."""
+        TALLY.observe(BATCH_SIZE, len(task_ids), "claim")
         params = {"ids": words(sorted(task_ids)), "worker_id": worker_id}
         found = await self._session.fetch("claim_tasks", params)
         reach("claim.sent")
@@ -197,6 +201,7 @@ class TaskLedger:
         The successes of one worker, which most endings are, have a statement of their own, which is
         sent first. So where this raises, some of the endings may have counted.
         """
+        TALLY.observe(BATCH_SIZE, len(batch), "settle")
         successes, others = rows.divide(sorted(batch, key=lambda s: s.claim.task_id))
         settled: dict[str, Settled] = {}
         if successes:

@@ -37,11 +37,25 @@ class Metric(Struct, frozen=True):
 
 
 ALL: tuple[Role, ...] = ("api", "reaper", "worker")
+API: tuple[Role, ...] = ("api",)
+REAPER: tuple[Role, ...] = ("reaper",)
 WORKER: tuple[Role, ...] = ("worker",)
 RECOVERING: tuple[Role, ...] = ("reaper", "worker")
 TASK = ("queue", "type")
 
+
+def _of_cluster(text: str, labels: tuple[str, ...], unit: str = "") -> Metric:
+    return Metric("gauge", text, REAPER, labels, unit, cluster=True)
+
+
 METRICS: dict[str, Metric] = {
+    # Attempts and tasks.
+    "leaseq_submissions_total": Metric(
+        "counter",
+        "Submissions that were answered with a task, by result: created, or replayed for a key.",
+        ("api", "worker"),
+        (*TASK, "result"),
+    ),
     "leaseq_attempts_started_total": Metric(
         "counter", "Attempts whose handler was started.", WORKER, TASK
     ),
@@ -70,17 +84,126 @@ METRICS: dict[str, Metric] = {
         WORKER,
         ("queue",),
     ),
+    # Worker processes and their supervisor.
+    "leaseq_attempts_running": Metric("gauge", "Attempts that are not done.", WORKER, ("queue",)),
     "leaseq_slots": Metric("gauge", "Attempts that may run at a time.", WORKER),
     "leaseq_slots_busy": Metric("gauge", "Slots that a handler holds.", WORKER),
     "leaseq_handlers_overrunning": Metric(
         "gauge", "Handlers that still run although their attempt has ended.", WORKER
     ),
-    "leaseq_attempts_running": Metric("gauge", "Attempts that are not done.", WORKER, ("queue",)),
     "leaseq_unsettled": Metric("gauge", "Attempts whose ending is not recorded yet.", WORKER),
     "leaseq_loop_lag_seconds": Metric(
-        "gauge", "How late the event loop was at most in the last second.", WORKER, (), "seconds"
+        "gauge",
+        "How late the event loop was at most in the last second: of worker processes, the worst.",
+        WORKER,
+        (),
+        "seconds",
     ),
     "leaseq_children": Metric("gauge", "Worker processes that run.", WORKER),
+    "leaseq_child_exits_total": Metric(
+        "counter",
+        "Worker processes that ended, by reason: exited in good order, or died.",
+        WORKER,
+        ("reason",),
+    ),
+    "leaseq_heartbeat_age_seconds": Metric(
+        "gauge",
+        "Time since a heartbeat was last acknowledged, while there are worker processes.",
+        WORKER,
+        (),
+        "seconds",
+    ),
+    "leaseq_lease_lapses_total": Metric(
+        "counter", "Leases that dispatch had lost or let lapse.", WORKER
+    ),
+    # Stores.
+    "leaseq_store_up": Metric(
+        "gauge", "Whether a store (ledger, dispatch) answered this process last.", ALL, ("store",)
+    ),
+    "leaseq_store_errors_total": Metric(
+        "counter", "How often this process reported a store as unreachable.", ALL, ("store",)
+    ),
+    "leaseq_push_failures_total": Metric(
+        "counter", "Deliveries that were not pushed. The reaper delivers their tasks.", ALL
+    ),
+    "leaseq_statement_duration_seconds": Metric(
+        "histogram", "Time of a statement of the hot path.", ALL, ("statement",), "seconds"
+    ),
+    "leaseq_batch_size": Metric(
+        "histogram",
+        "Tasks in one batch that is submitted, claimed or settled.",
+        ALL,
+        ("statement",),
+    ),
+    # The API.
+    "leaseq_http_request_duration_seconds": Metric(
+        "histogram",
+        "Time from a request until its answer began.",
+        API,
+        ("method", "route", "status"),
+        "seconds",
+    ),
+    "leaseq_refusals_total": Metric(
+        "counter", "Answers that are problems, by code.", API, ("code",)
+    ),
+    "leaseq_held_answers": Metric(
+        "gauge", "Requests whose answer is held: waits for a task, and streams.", API
+    ),
+    # The cluster, as a reaper sees it.
+    "leaseq_queue_waiting": _of_cluster("Deliveries that wait in a lane.", ("queue", "lane")),
+    "leaseq_queue_oldest_seconds": _of_cluster(
+        "Time since the submission of the oldest task that waits.", ("queue",), "seconds"
+    ),
+    "leaseq_queue_backlog_age_seconds": _of_cluster(
+        "Time since the submission of the first task that waits in the ledger behind a full lane.",
+        ("queue",),
+        "seconds",
+    ),
+    "leaseq_queue_paused": _of_cluster("Whether a queue is paused.", ("queue",)),
+    "leaseq_queue_workers": _of_cluster("Open workers that serve a queue.", ("queue",)),
+    "leaseq_due_overdue_seconds": _of_cluster(
+        "Time since the first task was due that is still SCHEDULED. 0: none is due.",
+        ("queue",),
+        "seconds",
+    ),
+    "leaseq_workers": _of_cluster(
+        "Open workers: seen within a lease (open), or not (silent).", ("state",)
+    ),
+    "leaseq_ledger_bytes": _of_cluster("Size of a table with its indexes.", ("table",), "bytes"),
+    # The reaper itself.
+    "leaseq_reaper_pass_duration_seconds": Metric(
+        "histogram", "Time of a pass of a duty.", REAPER, ("duty",), "seconds"
+    ),
+    "leaseq_reaper_last_pass_timestamp_seconds": Metric(
+        "gauge", "When a pass of a duty last succeeded.", REAPER, ("duty",), "seconds"
+    ),
+    "leaseq_reaper_pass_failures_total": Metric(
+        "counter", "Passes that failed.", REAPER, ("duty",)
+    ),
+    "leaseq_tasks_promoted_total": Metric(
+        "counter", "Due tasks that were made PENDING.", REAPER, ("queue",)
+    ),
+    "leaseq_tasks_refilled_total": Metric(
+        "counter",
+        "Tasks from the ledger that entered a lane which had been full.",
+        REAPER,
+        ("queue",),
+    ),
+    "leaseq_tasks_redelivered_total": Metric(
+        "counter", "Tasks whose delivery was lost and was made again.", REAPER, ("queue",)
+    ),
+    "leaseq_tasks_pruned_total": Metric("counter", "Tasks deleted past retention.", REAPER),
+    "leaseq_workers_reaped_total": Metric(
+        "counter", "Workers that were declared dead and closed.", RECOVERING
+    ),
+    "leaseq_reaper_braked": Metric(
+        "gauge", "Whether recovery waits, because most of the workers fell silent together.", REAPER
+    ),
+    "leaseq_epoch_changes_total": Metric(
+        "counter", "How often dispatch was found to have lost its data.", REAPER
+    ),
+    # Every process.
+    "leaseq_build_info": Metric("info", "The version of leaseq.", ALL, ("version", "python")),
 }
 
 __all__ = ["CLUSTER_RULE", "METRICS", "PROCESS_RULE", "Kind", "Metric", "Role"]

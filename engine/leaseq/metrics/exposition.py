@@ -7,10 +7,13 @@ thread, because a full tally is 25,000 lines, and the loop of a supervisor has l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
 from itertools import accumulate
+from platform import python_version
 
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -28,19 +31,31 @@ EXPOSED = BOUNDS[::2]
 _BUCKETS = [*(repr(bound) for bound in EXPOSED), "+Inf"]
 
 Source = Callable[[], Iterable[Series]]
+Refresh = Callable[[], Awaitable[None]]
+
+
+# The content types of both formats.
+PLAIN = CONTENT_TYPE_PLAIN_0_0_4
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_BUILD = Series("leaseq_build_info", (version("leaseq"), python_version()), 1)
 
 
 class Exposition:
-    """The metrics of one process. Each of `sources` is asked at every scrape."""
+    """The metrics of one process. Each of `sources` is asked at every scrape, after `refresh`."""
 
-    def __init__(self, role: Role, *sources: Source) -> None:
+    def __init__(self, role: Role, *sources: Source, refresh: Refresh | None = None) -> None:
         self._role = role
         self._sources = sources
+        self._refresh = refresh
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The text in the format that an Accept header asks for, and its content type."""
-        series = [each for source in self._sources for each in source()]
-        encode, content_type = choose_encoder(accept)
+        if self._refresh is not None:
+            await self._refresh()
+        series = [_BUILD, *(each for source in self._sources for each in source())]
+        is_open = choose_encoder(accept)[1].startswith("application/openmetrics-text")
+        encode, _ = choose_encoder(OPENMETRICS if is_open else PLAIN)
+        content_type = OPENMETRICS if is_open else PLAIN
         return await asyncio.to_thread(encode, Families(self._role, series)), content_type
 
 
@@ -52,7 +67,7 @@ class Families(Collector):
         self._series = series
 
     def collect(self) -> Iterator[Metric]:
-        """All families of this role, those without a series, too."""
+        """All families of this role, those without a series, too, and those of the process."""
         families = {
             name: _family(name) for name, metric in METRICS.items() if self._role in metric.roles
         }
@@ -60,6 +75,7 @@ class Families(Collector):
             if series.name in families:
                 _add(families[series.name], series)
         yield from families.values()
+        yield from ProcessCollector(registry=None).collect()
 
 
 def _family(name: str) -> Metric:
@@ -70,7 +86,7 @@ def _family(name: str) -> Metric:
     if metric.kind == "histogram":
         return HistogramMetricFamily(name, metric.text, labels=labels, unit=metric.unit)
     if metric.kind == "info":
-        return InfoMetricFamily(name, metric.text, labels=labels)
+        return InfoMetricFamily(name.removesuffix("_info"), metric.text)
     return GaugeMetricFamily(name, metric.text, labels=labels, unit=metric.unit)
 
 
@@ -91,4 +107,4 @@ def _buckets(series: Series) -> list[tuple[str, float]]:
     return list(zip(_BUCKETS, accumulate(counts), strict=True))
 
 
-__all__ = ["EXPOSED", "Exposition", "Source"]
+__all__ = ["EXPOSED", "OPENMETRICS", "PLAIN", "Exposition", "Refresh", "Source"]

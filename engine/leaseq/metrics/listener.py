@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
 from leaseq.metrics.catalogue import Role
+from leaseq.metrics.event_counts import count_events
 from leaseq.metrics.tally import Series
 from leaseq.observability.telemetry import emit
 
@@ -34,16 +35,19 @@ Answer = tuple[str, bytes, str]
 
 @asynccontextmanager
 async def serving_metrics(
-    config: Config, role: Role, *sources: Callable[[], Iterable[Series]]
+    config: Config,
+    role: Role,
+    *sources: Callable[[], Iterable[Series]],
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[None]:
-    """Serve the metrics of `sources` while the block lasts, where a port is configured. Raises
-    `ConfigInvalid` if the address cannot be used."""
+    """Serve the metrics of `sources` while the block lasts, where a port is configured. `refresh` is
+    awaited before they are asked. Raises `ConfigInvalid` if the address cannot be used."""
     if config.metrics_port is None:
         yield
         return
     from leaseq.metrics.exposition import Exposition  # an optional extra
 
-    render = Exposition(role, *sources).render
+    render = Exposition(role, *sources, refresh=refresh).render
     host, port = config.metrics_host, config.metrics_port
     listener = Listener(render, only_loopback=is_loopback(host))
     try:
@@ -53,10 +57,12 @@ async def serving_metrics(
             f"LEASEQ_METRICS_PORT={port} cannot be used on {host} ({error.strerror}): each process"
             " needs a port of its own"
         ) from error
+    stop_counting = count_events()
     try:
         emit("metrics.serving", host=host, port=server.sockets[0].getsockname()[1])
         yield
     finally:
+        stop_counting()
         server.close()
 
 

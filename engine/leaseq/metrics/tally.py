@@ -60,7 +60,7 @@ class Series(Struct, frozen=True, array_like=True):
 class TaskCounts:
     """The counts of one type in one queue. An attempt keeps a reference to it."""
 
-    __slots__ = ("ended", "labels", "ran", "started", "succeeded")
+    __slots__ = ("created", "ended", "labels", "ran", "replayed", "started", "succeeded")
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
@@ -68,6 +68,8 @@ class TaskCounts:
 
     def clear(self) -> None:
         """Begin to count again."""
+        self.created = 0
+        self.replayed = 0
         self.started = 0
         self.succeeded = 0
         self.ended: dict[tuple[Outcome, State], int] = {}
@@ -89,6 +91,10 @@ class TaskCounts:
 
     def series(self) -> Iterator[Series]:
         """The counts since the last `clear`."""
+        if self.created:
+            yield Series("leaseq_submissions_total", (*self.labels, "created"), self.created)
+        if self.replayed:
+            yield Series("leaseq_submissions_total", (*self.labels, "replayed"), self.replayed)
         if self.started:
             yield Series("leaseq_attempts_started_total", self.labels, self.started)
         endings = dict(self.ended)
@@ -118,6 +124,7 @@ class Tally:
     def __init__(self) -> None:
         self._tasks: dict[Labels, TaskCounts] = {}
         self._counters: dict[tuple[str, Labels], float] = {}
+        self._gauges: dict[tuple[str, Labels], float] = {}
         self._histograms: dict[tuple[str, Labels], Histogram] = {}
         self._pairs: set[Labels] = set()
         self._queues: set[str] = set()
@@ -132,12 +139,20 @@ class Tally:
 
     def count(self, name: str, *labels: str, amount: float = 1) -> None:
         """Add to a counter."""
-        key = name, self._bound(name, labels)
-        self._counters[key] = self._counters.get(key, 0) + amount
+        key = name, labels
+        before = self._counters.get(key)
+        if before is None:
+            key = name, self._bound(name, labels)
+            before = self._counters.get(key, 0)
+        self._counters[key] = before + amount
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Count a value in a histogram."""
         self._histogram(name, labels).observe(value)
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge. It stays with this process: `take` leaves it out."""
+        self._gauges[name, self._bound(name, labels)] = value
 
     def add(self, taken: Iterable[Series]) -> None:
         """Add the counts that another tally has handed over."""
@@ -154,16 +169,20 @@ class Tally:
 
     def take(self) -> list[Series]:
         """Hand over all counts, and begin again."""
-        taken = list(self.series())
+        taken = list(self._counts())
         for counts in self._tasks.values():
-            if counts.started or counts.succeeded or counts.ended:
-                counts.clear()
+            counts.clear()
         self._counters.clear()
         self._histograms.clear()
         return taken
 
     def series(self) -> Iterator[Series]:
-        """All counts so far."""
+        """All counts so far, and the gauges."""
+        yield from self._counts()
+        for (name, labels), value in self._gauges.items():
+            yield Series(name, labels, value)
+
+    def _counts(self) -> Iterator[Series]:
         for counts in self._tasks.values():
             yield from counts.series()
         for (name, labels), value in self._counters.items():
@@ -172,9 +191,11 @@ class Tally:
             yield _packed(name, labels, histogram)
 
     def _histogram(self, name: str, labels: Labels) -> Histogram:
-        key = name, self._bound(name, labels)
-        found = self._histograms.get(key)
-        return found or self._histograms.setdefault(key, Histogram())
+        found = self._histograms.get((name, labels))
+        if found is None:
+            key = name, self._bound(name, labels)
+            found = self._histograms.setdefault(key, Histogram())
+        return found
 
     def _bound(self, name: str, labels: Labels) -> Labels:
         """The labels under which a series is counted."""

@@ -2,14 +2,14 @@
 
 `emit(name, **fields)` with a name and the fields of the catalogue in `leaseq.observability.events`. Logs,
 metrics, tests and the chaos history listen here, and nothing else writes a log line. An event
-without a listener at its level costs one comparison.
+without a listener costs one look-up.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from leaseq.observability.events import CATALOGUE, DEBUG, ERROR, INFO, WARNING
 
-# The level of each event, apart from its fields: `emit` looks nothing else up.
+# The level of each event, apart from its fields.
 EVENTS: dict[str, int] = {name: kind.level for name, kind in CATALOGUE.items()}
 
 
@@ -31,8 +31,10 @@ class Event(Struct, frozen=True):
 
 Listener = Callable[[Event], None]
 
-_listeners: tuple[tuple[int, Listener], ...] = ()
-_lowest = logging.CRITICAL
+# Each listener, with the names of the events that it observes.
+_listeners: tuple[tuple[frozenset[str], Listener], ...] = ()
+# The same by name: `emit` looks nothing else up.
+_heard: dict[str, tuple[Listener, ...]] = dict.fromkeys(EVENTS, ())
 
 
 class Burst(threading.local):
@@ -51,25 +53,24 @@ def emit(name: str, given: dict[str, Any] | None = None, /, **fields: Any) -> No
 
     An exception in a listener is logged and ignored: telemetry never ends an attempt.
     """
-    level = EVENTS[name]
-    if level < _lowest:
+    listeners = _heard[name]
+    if not listeners:
         return
     if given is not None:
         given.update(fields)
         fields = given
-    event = Event(name, level, fields)
-    for least, listener in _listeners:
-        if level >= least:
-            try:
-                listener(event)
-            except Exception:
-                logging.getLogger("leaseq").exception("a listener failed on %s", name)
+    event = Event(name, EVENTS[name], fields)
+    for listener in listeners:
+        try:
+            listener(event)
+        except Exception:
+            logging.getLogger("leaseq").exception("a listener failed on %s", name)
 
 
 def listening(name: str) -> bool:
     """Whether any listener observes this event. For callers that emit one event for each task in a
     batch."""
-    return EVENTS[name] >= _lowest
+    return bool(_heard[name])
 
 
 @contextmanager
@@ -95,9 +96,14 @@ def after_burst(act: Callable[[], None]) -> bool:
     return True
 
 
-def subscribe(listener: Listener, *, level: int = DEBUG) -> Callable[[], None]:
-    """Observe every event of at least this level. Returns a function that stops it."""
-    entry = (level, listener)
+def subscribe(
+    listener: Listener, *, level: int = DEBUG, names: Collection[str] | None = None
+) -> Callable[[], None]:
+    """Observe every event of at least this level, or those with these names. Returns a function
+    that stops it."""
+    if names is None:
+        names = [name for name, least in EVENTS.items() if least >= level]
+    entry = (frozenset(names), listener)
     _listen((*_listeners, entry))
 
     def unsubscribe() -> None:
@@ -117,10 +123,12 @@ def recorded(*, level: int = DEBUG) -> Iterator[list[Event]]:
         unsubscribe()
 
 
-def _listen(listeners: tuple[tuple[int, Listener], ...]) -> None:
-    global _listeners, _lowest  # noqa: PLW0603 (both are read on every emit)
+def _listen(listeners: tuple[tuple[frozenset[str], Listener], ...]) -> None:
+    global _listeners, _heard  # noqa: PLW0603 (read by other threads: replaced as a whole)
     _listeners = listeners
-    _lowest = min((least for least, _ in listeners), default=logging.CRITICAL)
+    _heard = {
+        name: tuple(listener for names, listener in listeners if name in names) for name in EVENTS
+    }
 
 
 __all__ = [

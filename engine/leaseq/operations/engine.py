@@ -21,10 +21,12 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.fair_turns import FairTurns
 from leaseq.gather import Gatherer
+from leaseq.ledger.cluster import MeasuredCluster
 from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
 from leaseq.ledger.services import Role
 from leaseq.ledger.session import Connection
+from leaseq.metrics.tally import TALLY
 from leaseq.model import QueueRecord, State, Submission, Submitted, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.observability.tracing import Tracing
@@ -259,6 +261,11 @@ class Engine:
         """Read the settings of Postgres that a promise rests on."""
         return await read_server_settings(self.stores.tasks.session)
 
+    async def measure_cluster(self, *, queues: int) -> MeasuredCluster:
+        """Measure at most so many queues, the workers and the tables, for metrics."""
+        lease = self.config.lease_seconds
+        return await self.stores.cluster.measure(queues=queues, lease_seconds=lease)
+
     async def check_dispatch(self) -> None:
         """Raise `ServerUnreachable` unless Redis answers."""
         await self.stores.dispatch_server.run_id()
@@ -278,6 +285,12 @@ class Engine:
                 if not answer.replayed and answer.state is State.PENDING
             ]
         )
+        for submission, answer in pairs:
+            counts = TALLY.of_task(answer.queue, submission.type)
+            if answer.replayed:
+                counts.replayed += 1
+            else:
+                counts.created += 1
         if listening("task.submitted"):
             for submission, answer in pairs:
                 name = "task.replayed" if answer.replayed else "task.submitted"

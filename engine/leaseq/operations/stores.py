@@ -16,6 +16,7 @@ from leaseq.dispatch.queue_lists import QueueLists
 from leaseq.dispatch.worker_holdings import WorkerHoldings
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
+from leaseq.ledger.cluster import ClusterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.maintenance import Maintenance
@@ -49,6 +50,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     tenants: TenantLedger
     quotas: QuotaLedger
     services: ServiceLedger
+    cluster: ClusterLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -78,6 +80,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         tenants=TenantLedger(session),
         quotas=QuotaLedger(session),
         services=ServiceLedger(session),
+        cluster=ClusterLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

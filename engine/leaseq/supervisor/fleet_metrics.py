@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from leaseq.metrics.tally import Labels, Series
 from leaseq.supervisor.child_process import ChildProcess
+from leaseq.supervisor.heartbeat import Heartbeat
+from leaseq.supervisor.protocol import boottime
 
 # Not a sum, but the largest.
 LARGEST = frozenset({"leaseq_loop_lag_seconds"})
@@ -20,6 +22,7 @@ class FleetMetrics:
 
     def __init__(self) -> None:
         self.children: dict[str, ChildProcess] = {}
+        self.heartbeat: Heartbeat | None = None
 
     def series(self) -> Iterator[Series]:
         """The gauges as they are now."""
@@ -30,6 +33,9 @@ class FleetMetrics:
             ):
                 before = found.get((name, labels), 0.0)
                 found[name, labels] = max(before, value) if name in LARGEST else before + value
+        if self.heartbeat is not None and self.heartbeat.renewed_at is not None and self.children:
+            age = boottime() - self.heartbeat.renewed_at
+            yield Series("leaseq_heartbeat_age_seconds", (), age)
         yield Series("leaseq_children", (), len(self.children))
         for (name, labels), value in found.items():
             yield Series(name, labels, value)

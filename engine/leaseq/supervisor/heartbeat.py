@@ -33,6 +33,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.loop import end, spread
+from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
 from leaseq.operations.stores import Stores
 from leaseq.supervisor.protocol import FEW_QUEUES, boottime
@@ -63,6 +64,7 @@ class Heartbeat:
     """Renews leases in both stores."""
 
     def __init__(self, config: Config, stores: Stores, queues: Sequence[str]) -> None:
+        self.renewed_at: float | None = None  # boot time, of any worker
         self._config = config
         self._stores = stores
         self._queues = queues
@@ -97,6 +99,7 @@ class Heartbeat:
         if not worker_ids:
             return {}
         reply = await self._touch(worker_ids)
+        TALLY.set("leaseq_store_up", reply is not None, "ledger")
         sent = boottime()
         if reply is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
             return {}
@@ -108,12 +111,15 @@ class Heartbeat:
         )
         if reply is not None and self._others and held:
             await self._check_registrations(sorted(held & reply.still_open))
+        TALLY.set("leaseq_store_up", bool(held) or not alive, "dispatch")
         reach("beat.renewed")
         for worker_id in alive:
             if worker_id in held:
                 renewals[worker_id] = Renewal(renewed_at=sent)
             elif reply is not None and worker_id in reply.still_open:
                 renewals[worker_id] = Renewal(renewed_at=reply.sent)
+        times = [each.renewed_at for each in renewals.values() if each.renewed_at is not None]
+        self.renewed_at = max(times, default=self.renewed_at)
         return renewals
 
     async def aclose(self) -> None:

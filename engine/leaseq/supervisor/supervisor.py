@@ -96,6 +96,7 @@ class Supervisor:
         self._looked = monotonic()
         self._isolation: asyncio.Task[None] | None = None
         self.failed = False
+        fleet.heartbeat = self._beat
 
     async def run(self) -> int:
         """Work until a signal; returns the exit code."""

@@ -27,6 +27,7 @@ from leaseq.config import Config, take_over
 from leaseq.errors import ServerUnreachable
 from leaseq.garbage_collector import freeze_gc
 from leaseq.loop import end
+from leaseq.metrics.event_counts import count_events
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine
@@ -311,6 +312,7 @@ def main() -> None:
     die_with_supervisor(spec.supervisor)
     set_up_logs(Config.from_env())
     spare_the_streams()
+    count_events()
     code = 1
     try:
         code = run(*prepare(spec, int(sys.argv[2])))

@@ -30,6 +30,7 @@ from collections.abc import Set as AbstractSet
 from leaseq.dispatch.leases import LeaseView
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.workers import Watched
+from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
 from leaseq.operations.recover import Death, WorkerRecovery
 from leaseq.operations.stores import Stores
@@ -223,6 +224,7 @@ class DeadWorkers:
                 "reaper.braked", lapsed=len(lapsed), workers=total, hosts=hosts, seconds=self._lease
             )
         self._braked = held
+        TALLY.set("leaseq_reaper_braked", held)
         return held
 
     async def _recover_dead(self, lapsed: Sequence[Watched]) -> None:

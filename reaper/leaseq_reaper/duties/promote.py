@@ -32,6 +32,7 @@ from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.failpoints import reach
 from leaseq.ledger.due_tasks import Due, DuePlace, Listed, Promoted
 from leaseq.lifecycle import LANES
+from leaseq.metrics.tally import TALLY
 from leaseq.model import Priority, State
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.stores import Stores
@@ -191,6 +192,8 @@ class Promote:
     async def _tell_and_send(self, promoted: Sequence[Promoted]) -> None:
         if promoted:
             reach("promote.committed")
+        for one in promoted:
+            TALLY.count("leaseq_tasks_promoted_total", one.queue, amount=len(one.task_ids))
         if listening("task.promoted"):
             for one in promoted:
                 for task_id in one.task_ids:

@@ -1,0 +1,69 @@
+"""Measure the cluster in the ledger, for its metrics.
+
+No statement here reads `tasks`, and each is bounded by the number of queues that are asked for.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from leaseq.ledger.session import Session
+
+
+class MeasuredQueue(Struct, frozen=True):
+    """A queue. `overdue_seconds`: None while no SCHEDULED task of it is due."""
+
+    name: str
+    paused: bool
+    workers: int
+    overdue_seconds: float | None
+
+
+class CountedWorkers(Struct, frozen=True):
+    """Open workers. `now`: the time by the clock of Postgres, in seconds since 1970."""
+
+    open: int
+    silent: int
+    now: float
+
+
+class MeasuredCluster(Struct, frozen=True):
+    """The cluster at one time. `table_bytes`: of each table with its indexes."""
+
+    queues: list[MeasuredQueue]
+    workers: CountedWorkers
+    table_bytes: dict[str, float]
+
+
+class ClusterLedger:
+    """The cluster, as the ledger knows it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def measure(self, *, queues: int, lease_seconds: float) -> MeasuredCluster:
+        """Everything that is measured here, of at most so many queues."""
+        return MeasuredCluster(
+            await self.measure_queues(limit=queues),
+            await self.count_workers(lease_seconds=lease_seconds),
+            await self.measure_tables(),
+        )
+
+    async def measure_queues(self, *, limit: int) -> list[MeasuredQueue]:
+        """So many queues, those that workers serve first."""
+        found = await self._session.fetch("measure_queues", {"limit": limit}, idempotent=True)
+        return [MeasuredQueue(*row) for row in found]
+
+    async def count_workers(self, *, lease_seconds: float) -> CountedWorkers:
+        """The open workers, and whether each was seen within a lease."""
+        params = {"lease_seconds": lease_seconds}
+        (row,) = await self._session.fetch("count_workers", params, idempotent=True)
+        return CountedWorkers(*row)
+
+    async def measure_tables(self) -> dict[str, float]:
+        """The bytes of each table with its indexes."""
+        found = await self._session.fetch("measure_tables", idempotent=True)
+        return {row.name: row.bytes for row in found}
+
+
+__all__ = ["ClusterLedger", "CountedWorkers", "MeasuredCluster", "MeasuredQueue"]

@@ -1,0 +1,138 @@
+"""A reaper speaks for the cluster, and tells which of its stores is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from leaseq.config import Config
+from leaseq.metrics.catalogue import METRICS
+from leaseq.observability.telemetry import recorded
+from leaseq_reaper import sidecar
+from leaseq_reaper.cluster_metrics import ClusterMetrics
+from support.client import Client
+from support.metrics import OPENMETRICS, Scraped, scrape
+from support.proxy import ProxyTo
+from support.worker import until
+
+
+@asynccontextmanager
+async def reaper(config: Config) -> AsyncIterator[int]:
+    """A reaper in this process; the port of its metrics."""
+    stop = asyncio.Event()
+    with recorded() as events:
+        running = asyncio.create_task(sidecar.run(replace(config, metrics_port=0), stop))
+
+        def ports() -> list[int]:
+            return [each.fields["port"] for each in events if each.name == "metrics.serving"]
+
+        await until(lambda: bool(ports()))
+        try:
+            yield ports()[0]
+        finally:
+            stop.set()
+            await running
+
+
+async def until_scraped(port: int, name: str, value: float, **labels: str) -> Scraped:
+    """The first scrape in which this sum has this value."""
+    found: list[Scraped] = []
+
+    async def has_value() -> bool:
+        found[:] = [await scrape(port, accept=OPENMETRICS)]
+        return found[0].total(name, **labels) == value
+
+    await until(has_value)
+    return found[0]
+
+
+async def test_the_cluster_is_measured(config: Config, client: Client) -> None:
+    await client.submit("nap", options={"queue": "billing"}, seconds=0)
+    await client.submit("nap", options={"queue": "billing", "priority": "high"}, seconds=0)
+    await client.submit("nap", options={"queue": "later", "delay_seconds": 3600}, seconds=0)
+    await client.engine.pusher.aclose()
+    workers = client.engine.stores.workers
+    await workers.open_worker("w" * 32, host="h", pid=1, queues=["billing"], version="0")
+    await client.engine.pause("later", paused=True)
+    async with reaper(replace(config, lease_seconds=600)) as port:
+        found = await until_scraped(port, "leaseq_queue_waiting", 2, queue="billing")
+        assert found.total("leaseq_queue_waiting", queue="billing", lane="high") == 1
+        assert found.total("leaseq_queue_oldest_seconds", queue="billing") > 0
+        assert found.total("leaseq_queue_workers", queue="billing") == 1
+        assert found.total("leaseq_queue_paused", queue="later") == 1
+        assert found.total("leaseq_queue_paused", queue="billing") == 0
+        assert found.total("leaseq_due_overdue_seconds") == 0
+        assert found.total("leaseq_workers", state="open") == 1
+        assert found.total("leaseq_ledger_bytes", table="tasks") > 0
+        assert found.total("leaseq_store_up") == 2
+        for name, metric in METRICS.items():
+            if "reaper" in metric.roles:
+                family = found.families[name.removesuffix("_total").removesuffix("_info")]
+                assert (family.documentation, family.unit) == (metric.text, metric.unit)
+        ended = await until_scraped(port, "leaseq_reaper_braked", 0)
+        assert ended.total("leaseq_reaper_pass_duration_seconds_count", duty="reap") > 0
+        assert ended.total("leaseq_reaper_last_pass_timestamp_seconds", duty="reap") > 0
+
+
+async def test_a_task_that_is_due_and_not_promoted_is_overdue(client: Client) -> None:
+    await client.submit("nap", options={"queue": "later", "delay_seconds": 0.01}, seconds=0)
+    cluster = client.engine.stores.cluster
+
+    async def is_overdue() -> bool:
+        (queue,) = await cluster.measure_queues(limit=10)
+        return queue.name == "later" and (queue.overdue_seconds or 0) > 0
+
+    await until(is_overdue)
+
+
+async def test_a_reaper_without_redis_tells_so(config: Config, proxy_to: ProxyTo) -> None:
+    proxy = await proxy_to(str(config.redis_url))
+    async with reaper(replace(config, redis_url=proxy.url)) as port:
+        await until_scraped(port, "leaseq_store_up", 2)
+        proxy.freeze()
+        found = await until_scraped(port, "leaseq_store_up", 0, store="dispatch")
+        assert found.total("leaseq_store_up", store="ledger") == 1
+        assert not [each for each in found.samples if each.name == "leaseq_queue_waiting"]
+        proxy.thaw()
+        await until_scraped(port, "leaseq_store_up", 2)
+
+
+async def test_a_reaper_without_postgres_tells_so(config: Config, proxy_to: ProxyTo) -> None:
+    proxy = await proxy_to(str(config.postgres_url))
+    async with reaper(replace(config, postgres_url=proxy.url)) as port:
+        await until_scraped(port, "leaseq_store_up", 2)
+        proxy.freeze()
+        found = await until_scraped(port, "leaseq_store_up", 0, store="ledger")
+        assert not [each for each in found.samples if each.name == "leaseq_workers"]
+        proxy.thaw()
+        await until_scraped(port, "leaseq_store_up", 2)
+
+
+async def test_a_reaper_that_never_found_postgres_answers(config: Config) -> None:
+    away = replace(config, postgres_url="postgresql://nobody@127.0.0.1:1/none")
+    async with reaper(away) as port:
+        found = await scrape(port)
+        assert found.total("leaseq_store_up", store="ledger") == 0
+        assert [each for each in found.samples if each.name == "leaseq_store_up"]
+
+
+async def test_the_stores_are_asked_at_most_once_a_second(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    measure = client.engine.measure_cluster
+
+    async def counted(*, queues: int) -> object:
+        nonlocal asked
+        asked += 1
+        return await measure(queues=queues)
+
+    monkeypatch.setattr(client.engine, "measure_cluster", counted)
+    cluster = ClusterMetrics()
+    cluster.engine = client.engine
+    await asyncio.gather(*(cluster.refresh() for _ in range(20)))
+    assert asked == 1
