@@ -358,6 +358,14 @@ FORGED: list[Forged] = [
     ),
     Forged(
         "backlogged",
+        facts(PENDING, dispatch=BACKLOG, pace=PACE, backlog_before=CountedTasks(79_999, False)),
+        "It waits in the ledger",
+        "in about 2 h 46 m",
+        needs_person=True,
+        next_at=NOW + timedelta(seconds=10_000),
+    ),
+    Forged(
+        "backlogged",
         facts(PENDING, dispatch=BACKLOG, services=[]),
         "No reaper runs that refills the lane.",
         NOTHING_UNTIL + "a reaper is started",
@@ -398,6 +406,24 @@ FORGED: list[Forged] = [
         "which was last seen at 2030-01-01 11:59:54 UTC.",
         "a reaper closes the worker, unless it goes on, and the task runs again",
         next_at=NOW + timedelta(seconds=4),
+    ),
+    Forged(
+        "worker_silent",
+        facts(
+            RUNNING,
+            worker=a_worker(last_seen=ago(60)),
+            services=[replace(a_reaper(), started_at=ago(3))],
+        ),
+        "which was last seen at 2030-01-01 11:59:00 UTC.",
+        "a reaper closes the worker",
+        next_at=NOW + timedelta(seconds=7),
+    ),
+    Forged(
+        "worker_silent",
+        facts(RUNNING, worker=a_worker(last_seen=ago(60))),
+        "which was last seen at 2030-01-01 11:59:00 UTC.",
+        "a reaper closes the worker",
+        next_at=NOW + timedelta(seconds=2),
     ),
     Forged(
         "worker_silent",

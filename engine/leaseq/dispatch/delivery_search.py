@@ -13,6 +13,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from leaseq.dispatch.backlog import WINDOWED
 from leaseq.dispatch.lane_backlogs import LaneBacklogs
 from leaseq.dispatch.leases import WorkerLeases
 from leaseq.dispatch.queue_lists import LISTED, QueueLists
@@ -35,7 +36,7 @@ class DispatchFacts(Struct, frozen=True, kw_only=True):
     place: DeliveryPlace | None = None
     holders: list[str] = []  # workers whose processing lists hold the delivery
     lengths: dict[Lane, int] = {}  # of the lanes of its queue
-    heads: list[str] = []  # the first ids of these lanes
+    heads: list[str] = []  # the first ids of these lanes, without that of suspects
     # set: a part of the lane of the task waits in the ledger, since then and from this id on
     backlog_since: datetime | None = None
     backlog_cursor: str | None = None
@@ -82,7 +83,7 @@ class DeliverySearch:
             place=await self._place(queue, task_id, lane),
             holders=await self._lists.held_by(queue, worker_ids, task_id),
             lengths={each: length for (_, each), length in lengths.items()},
-            heads=await self._lists.heads(queue, LISTED),
+            heads=await self._lists.heads(queue, sorted(WINDOWED)),
             backlog_since=None if mine is None or task_id < mine.cursor else mine.since,
             backlog_cursor=None if mine is None else mine.cursor,
             backlogs=sorted(backlogs),

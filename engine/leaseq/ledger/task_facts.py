@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from leaseq.codec import made_at
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
 from leaseq.ledger.task_types import TypeLedger
@@ -19,9 +20,10 @@ from leaseq.model import AttemptRecord, Moment, Priority, QueueRecord, TaskSumma
 
 # Open workers that are read.
 MOST_WORKERS = 100
-# Tasks that are looked at for each head of a lane, and for the part of a backlog before a task.
+# Tasks that are looked at for each head of a lane, and for the part of a backlog before a task: a
+# few hundred blocks, and with the largest payloads that are kept in the row less than 4,000.
 PACE_ROWS = 2000
-COUNTED_ROWS = 20_000
+COUNTED_ROWS = 7500
 LOCKED_SECONDS = 1
 
 
@@ -73,7 +75,7 @@ class Pace(Struct, frozen=True):
 
 
 class CountedTasks(Struct, frozen=True):
-    """A number of tasks; there are more unless `is_all`."""
+    """A number of tasks, counted or (`is_all` false) estimated from the first part of them."""
 
     count: int
     is_all: bool
@@ -149,7 +151,11 @@ class TaskFacts:
     async def count_before(
         self, task_id: str, *, queue: str, priority: Priority, first: str
     ) -> CountedTasks:
-        """Count the waiting tasks of a backlog that begins at this id, up to a task."""
+        """Count the waiting tasks of a backlog that begins at this id, up to a task.
+
+        Of a long backlog the first part is counted. The rest is estimated by the times of the ids,
+        as if submissions had come steadily.
+        """
         params = {
             "task_id": task_id,
             "queue": queue,
@@ -157,8 +163,15 @@ class TaskFacts:
             "first_id": first,
             "rows": COUNTED_ROWS,
         }
-        ((count, is_all),) = await self._session.fetch("count_before", params, idempotent=True)
-        return CountedTasks(count, is_all)
+        ((count, looked_at, last),) = await self._session.fetch(
+            "count_before", params, idempotent=True
+        )
+        if looked_at < COUNTED_ROWS:
+            return CountedTasks(count, is_all=True)
+        counted, whole = (
+            made_at(each).timestamp() - made_at(first).timestamp() for each in (last, task_id)
+        )
+        return CountedTasks(round(count * whole / counted) if counted > 0 else count, is_all=False)
 
 
 _to_remembered = rows.reader(Remembered)

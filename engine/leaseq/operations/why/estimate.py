@@ -18,7 +18,7 @@ from leaseq.operations.why.wording import span
 
 # A pace is known after so many beginnings, over at least so many seconds.
 FEWEST = 10
-SHORTEST_SECONDS = 1.0
+SHORTEST_SECONDS = 0.2
 # Without a beginning for so long the queue counts as standing.
 STANDING_SECONDS = 10.0
 # One half of the time with so many times as many beginnings as the other is called unsteady.
@@ -53,7 +53,7 @@ def before(facts: Facts) -> int | None:
     if place is not None:
         return None if place.before is None else ahead + place.before
     counted = facts.backlog_before
-    if counted is None or not counted.is_all:
+    if counted is None:
         return None
     return ahead + dispatch.lengths.get(facts.lane, 0) + counted.count
 

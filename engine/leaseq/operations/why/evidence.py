@@ -86,8 +86,8 @@ def _dispatch(facts: Facts, task: TaskSummary) -> Iterator[str]:
         yield "no delivery in a lane, or in the list of an open worker"
     if facts.backlog_before is not None:
         counted = facts.backlog_before
-        more = "" if counted.is_all else " or more"
-        yield f"{counted.count:,}{more} before it in the ledger"
+        about = "" if counted.is_all else "about "
+        yield f"{about}{counted.count:,} before it in the ledger"
     if task.state is State.PROCESSING and dispatch.lease_left_seconds is not None:
         left = dispatch.lease_left_seconds
         yield f"lease of its worker: {span(left)} left" if left > 0 else "lease of its worker: over"

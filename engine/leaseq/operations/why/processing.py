@@ -12,11 +12,13 @@ from leaseq.operations.why.wording import moment, moment_after, worker_name
 # so many seconds.
 SETTLED_WITHIN_SECONDS = 5.0
 LISTED_WITHIN_SECONDS = 3.0
+# A silent worker is closed so soon after its lease.
+CLOSED_WITHIN_SECONDS = 2.0
 # A coroutine is cancelled within about a second of the request.
 CANCELLED_WITHIN_SECONDS = 2.0
 # An attempt that is still there so long after its time-out does not obey it.
 OVERRUN_SECONDS = 5.0
-HELD_BACK = "because too many are silent together, or because it has just begun to watch them"
+HELD_BACK = "because most workers are silent together, or because Redis or the reaper was away"
 
 
 def explain_processing(facts: Facts, task: TaskSummary) -> Verdict:
@@ -76,7 +78,6 @@ def _worker_silent(facts: Facts, worker: WorkerRecord) -> Verdict:
             actions=["start a reaper: `leaseq reaper`", "look at the host of the worker"],
             needs_person=True,
         )
-    lapses = moment_after(worker.last_seen, facts.rules.lease_seconds)
     if facts.is_reaper_held_back:
         return Verdict(
             case="reaper_held_back",
@@ -91,10 +92,20 @@ def _worker_silent(facts: Facts, worker: WorkerRecord) -> Verdict:
         case="worker_silent",
         sentence=sentence,
         next="a reaper closes the worker, unless it goes on, and the task runs again",
-        next_at=lapses,
+        next_at=_closed_at(facts, worker),
         since=worker.last_seen,
         actions=["look at the host of the worker"],
     )
+
+
+def _closed_at(facts: Facts, worker: WorkerRecord) -> Moment | None:
+    """When a reaper closes a silent worker: a lease after its last heartbeat, and after the reaper
+    has begun to watch it."""
+    watched = min(reaper.started_at for reaper in facts.reapers)
+    lapses = moment_after(max(worker.last_seen, watched), facts.rules.lease_seconds)
+    if lapses is not None and facts.ago(lapses) > 0:
+        return facts.after(CLOSED_WITHIN_SECONDS)
+    return lapses
 
 
 def _cancel_asked(facts: Facts, task: TaskSummary, worker: WorkerRecord) -> Verdict:
