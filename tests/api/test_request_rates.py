@@ -61,6 +61,22 @@ async def test_past_the_burst_a_request_is_refused_with_the_time_to_wait(guarded
     assert (await guarded.client.get("/health/live", headers=headers)).status_code == 200
 
 
+async def test_limits_of_a_key_and_of_its_tenant_are_one_list(guarded: Api) -> None:
+    headers, _ = await limited(guarded, 0.05, 3)
+    await guarded.service.engine.access.limit_tenant("acme", {"unfinished": 1})
+    await guarded.service.quotas.look()
+    for status in (202, 429):
+        answer = await guarded.client.post(
+            "/api/tasks", json={"type": "add", "payload": 1}, headers=headers
+        )
+        assert answer.status_code == status
+        (policy,) = answer.headers.get_list("RateLimit-Policy")
+        assert policy == '"requests";q=3;w=60, "unfinished";q=1;qu="tasks"'
+        (left,) = answer.headers.get_list("RateLimit")
+        assert re.fullmatch('"requests";r=[0-9];t=[0-9]+, "unfinished";r=0', left)
+        assert len(answer.headers.get_list("Retry-After")) == (status == 429)
+
+
 async def test_a_refused_request_costs_no_statement(guarded: Api, plain: Connection) -> None:
     headers, key_id = await limited(guarded, 0.01, 1)
     assert (await guarded.client.get("/api/tasks", headers=headers)).status_code == 200

@@ -6,6 +6,7 @@ lists the rest of each: `r` units now, and the whole quota again in `t` seconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 from leaseq.api_keys import RequestLimit
@@ -27,4 +28,16 @@ def requests_left(limit: RequestLimit, tokens: float) -> Header:
     return STANDING, b'"requests";r=%d;t=%d' % (max(0, tokens), seconds)
 
 
-__all__ = ["POLICY", "STANDING", "Header", "request_policy", "requests_left"]
+def with_limit(given: Iterable[Header], limit: Sequence[Header]) -> list[Header]:
+    """The headers of an answer with the fields of a limit on requests. An answer has each field once,
+    because some clients read only one of two: those of other quotas follow in the same list."""
+    fields, others = dict(limit), []
+    for name, value in given:
+        if name in fields:
+            fields[name] += b", " + value
+        else:
+            others.append((name, value))
+    return [*others, *fields.items()]
+
+
+__all__ = ["POLICY", "STANDING", "Header", "request_policy", "requests_left", "with_limit"]

@@ -19,7 +19,7 @@ from leaseq.errors import LeaseqError
 from leaseq.metrics.tally import TALLY
 from leaseq_api.http_server.head import Headers
 from leaseq_api.problems import STORE_AWAY, RawAnswer, allow_header, raw_problem
-from leaseq_api.quotas.headers import Header
+from leaseq_api.quotas.headers import Header, with_limit
 from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts
 from leaseq_api.security.principal import ANONYMOUS, SCOPE, key_missing
@@ -90,7 +90,7 @@ class Gate:
             if principal.limit is not None and scope["path"].startswith(API):
                 assert principal.key_id is not None
                 headers = await service.rates.admit(principal.key_id, principal.limit)
-                send = _with_headers(send, headers)
+                send = _with_limit(send, headers)
         except Refused as refused:
             await _refuse(refused.code, str(refused), scope, send, headers=refused.headers)
             return
@@ -235,10 +235,10 @@ def _problem(code: str, detail: str, scope: Scope, *, headers: Sequence[Header] 
     return raw_problem(code, detail, path=scope["raw_path"], headers=headers)
 
 
-def _with_headers(send: Send, headers: Sequence[Header]) -> Send:
+def _with_limit(send: Send, headers: Sequence[Header]) -> Send:
     async def send_more(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *headers]
+            message["headers"] = with_limit(message["headers"], headers)
         await send(message)
 
     return send_more
