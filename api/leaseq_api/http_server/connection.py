@@ -88,6 +88,8 @@ class Connection(asyncio.Protocol):
         except HttpParserError as error:
             self._refuse_bytes(error, data)
         receiving = self.receiving
+        if receiving is not None and receiving.is_unjudged(self._limits.judged_bytes):
+            begin_judging(receiving, self._server, self._addresses, self.on_judged)
         if (receiving is not None and receiving.judging is not None) or (
             self._running is not None
             and (
@@ -167,10 +169,8 @@ class Connection(asyncio.Protocol):
                 exchange.stream = StreamedBody(told_to_wait=head.wants_continue)
                 self._queue.append(exchange)
                 self._advance()
-            elif head.length is not None and head.length > self._limits.judged_bytes:
-                begin_judging(exchange, self._server, self._addresses, self.on_judged)
-            elif head.wants_continue and self._running is None:
-                self._transport.write(CONTINUE)
+            elif head.wants_continue and (head.length or 0) <= self._limits.judged_bytes:
+                self._write_continue(exchange)
 
     def on_body(self, body: bytes) -> None:
         exchange = self.receiving
@@ -183,15 +183,12 @@ class Connection(asyncio.Protocol):
         if (exchange.size if stream is None else stream.add(len(body))) > most:
             raise Malformed("body_too_large", f"the body may have {most} bytes at most")
         self._server.free_bytes(self)
-        if exchange.size > self._limits.judged_bytes and not (stream or exchange.is_judged):
-            begin_judging(exchange, self._server, self._addresses, self.on_judged)
 
     def on_message_complete(self) -> None:
         exchange = self.receiving
         if exchange is None or (exchange.head.upgrade and self._reader.skips_body(exchange)):
             return
         self.receiving = None
-        exchange.stop_judging()
         self._read_deadline = inf
         self._input_ended = not exchange.keep_alive
         if exchange.stream is None:
@@ -207,10 +204,13 @@ class Connection(asyncio.Protocol):
         if exchange is self.receiving and refusal is not None:
             self._end_by(refusal)
         elif exchange is self.receiving and self._running is None:
-            if exchange.head.wants_continue and not exchange.size:
-                self._transport.write(CONTINUE)
+            self._write_continue(exchange)
             if not self._reading:
                 self._read_for(self._limits.body_seconds)
+
+    def _write_continue(self, exchange: Exchange) -> None:
+        if exchange.head.wants_continue and not exchange.size and self._running is None:
+            self._transport.write(CONTINUE)
 
     # The exchange.
 

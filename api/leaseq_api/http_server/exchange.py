@@ -200,11 +200,11 @@ class Exchange:
         grown, self.steps = steps > self.steps, steps
         return grown and self.head.body_bytes > limits.body_bytes
 
-    def stop_judging(self) -> None:
-        """Ask no longer: the request is complete, refused or gone."""
-        judging, self.judging = self.judging, None
-        if judging is not None:
-            judging.cancel()
+    def is_unjudged(self, size: int) -> bool:
+        """Whether a body of more than so many bytes is announced or arriving, and it was not asked
+        whether it is wanted."""
+        large = self.size > size or (self.head.length or 0) > size
+        return large and not self.is_judged and self.stream is None
 
     def scope(self, addresses: Mapping[str, Any]) -> Event:
         """The request, as ASGI names its parts."""

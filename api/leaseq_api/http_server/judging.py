@@ -2,8 +2,9 @@
 
 The application is called when the whole body has arrived, so that a slow client occupies none. But
 a request without a valid API key must not hold bytes of others until then. So the checks that need
-only the head are made early: when a large body is announced, or when the first part of one has
-arrived. Until they are done, no more of it is read. The application checks all of it again.
+only the head are made early: when a large body is announced and has not arrived with its head, or
+when the first part of one has arrived. Until they are done, no more of it is read. The application
+checks all of it again.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     header_count: int = 100
     body_bytes: int = MIB
     # Of a body, before the request is judged by its head, with its API key.
-    judged_bytes: int = 65_536
+    judged_bytes: int = 16_384
     # By path. A client has `body_seconds` for each `step_bytes` of such a body.
     large_bodies: Mapping[bytes, LargeBody] = {}
     step_bytes: int = MIB // 4

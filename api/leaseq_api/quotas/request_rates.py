@@ -64,13 +64,17 @@ class RequestRates:
     async def admit(self, key_id: str, limit: RequestLimit) -> tuple[Header, Header]:
         """Take a token for a request; the headers of its answer. Raises `Refused`, and
         `ServerUnreachable`."""
-        bucket = self._buckets.get(key_id)
-        if bucket is not None and self._loop.time() < bucket.closed_until:
-            raise self._refusal(key_id, limit, bucket)
+        self.require_open(key_id, limit)
         admitted, bucket = await self._looking.add((key_id, limit))
         if not admitted:
             raise self._refusal(key_id, limit, bucket)
         return _policy(limit), requests_left(limit, bucket.taken.tokens)
+
+    def require_open(self, key_id: str, limit: RequestLimit) -> None:
+        """Raise `Refused` where the bucket of a key is known to be empty."""
+        bucket = self._buckets.get(key_id)
+        if bucket is not None and self._loop.time() < bucket.closed_until:
+            raise self._refusal(key_id, limit, bucket)
 
     async def aclose(self) -> None:
         """Answer the requests that wait for a look."""

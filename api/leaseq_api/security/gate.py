@@ -126,8 +126,12 @@ class Gate:
             if self._is_open(path):
                 raise Refused("body_too_large", "this address takes no body")
             service: Service = self._app.state.service
-            if await service.authenticator.principal(found, scope) is ANONYMOUS:
+            principal = await service.authenticator.principal(found, scope)
+            if principal is ANONYMOUS:
                 raise key_missing()
+            if principal.limit is not None:
+                assert principal.key_id is not None
+                service.rates.require_open(principal.key_id, principal.limit)
         except Refused as refused:
             return _problem(refused.code, str(refused), scope, headers=refused.headers)
         except LeaseqError as error:
