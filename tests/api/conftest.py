@@ -2,6 +2,7 @@
 
 from support.api import api
 from support.keys import guarded
+from support.quotas import acme
 from support.raw_http import echo
 
-__all__ = ["api", "echo", "guarded"]
+__all__ = ["acme", "api", "echo", "guarded"]

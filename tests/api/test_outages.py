@@ -58,6 +58,31 @@ async def test_without_postgres_nothing_is_acknowledged_and_with_it_all_is_well_
         assert await count(server.url) == 2
 
 
+async def test_a_quota_goes_through_an_outage_of_postgres(
+    config: Config, migrated_postgres: PostgresServer
+) -> None:
+    """No submission is accepted without the ledger, and the list is as it was behind a crash."""
+    server = migrated_postgres
+    async with open_api(
+        replace(config, postgres_url=server.url, statement_timeout_seconds=2)
+    ) as api:
+        await api.service.engine.access.limit_tenant("default", {"unfinished": 2})
+        await api.service.quotas.look()
+        assert await api.submitted(BODY, **KEY)
+        await asyncio.to_thread(server.stop, "immediate")
+        problem(await api.submit(BODY), "server_unreachable")
+        # Whether that one is recorded is not known, so no other is refused because of it.
+        for answer in await asyncio.gather(*(api.submit(BODY) for _ in range(20))):
+            problem(answer, "server_unreachable")
+        await asyncio.to_thread(server.start)
+        await until_ready(api)
+        await api.service.quotas.look()
+        assert await api.submitted(BODY)
+        problem(await api.submit(BODY), "unfinished_limited")
+        assert await api.submitted(BODY, **KEY)
+        assert await count(server.url) == 2
+
+
 async def until_ready(api: Api) -> None:
     """A client's way to notice the end of an outage: ask again, as Retry-After says, only
     sooner."""

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -20,61 +19,11 @@ from leaseq_api.quotas.applied_quotas import FRESH_SECONDS
 from leaseq_chaos.pace import Pace
 from support.api import Api, problem
 from support.keys import headers_of, open_guarded_api
+from support.ledger import submission
+from support.quotas import Tenant
 from support.worker import until
 
 LISTED = "select count(*) from leaseq.unfinished_tasks"
-
-
-class Tenant:
-    """A client of one tenant with quotas."""
-
-    def __init__(self, api: Api, headers: dict[str, str], name: str) -> None:
-        self.api, self.headers, self.name = api, headers, name
-
-    async def limit(self, **limits: int | None) -> None:
-        """Set quotas, which this process applies immediately."""
-        await self.api.service.engine.access.limit_tenant(self.name, limits)
-        await self.api.service.quotas.look()
-
-    async def submit(self, key: str | None = None, **body: Any) -> httpx.Response:
-        """Submit a small task."""
-        named = {} if key is None else {"Idempotency-Key": key}
-        return await self.api.client.post(
-            "/api/tasks",
-            json={"type": "add", "payload": 1} | body,
-            headers=self.headers | named,
-        )
-
-    async def accepted(self, key: str | None = None, **body: Any) -> str:
-        """The id of a task that is accepted."""
-        answer = await self.submit(key, **body)
-        assert answer.status_code == 202, answer.text
-        task_id: str = answer.json()["task_id"]
-        return task_id
-
-    async def cancel(self, task_id: str) -> None:
-        """End a task that waits."""
-        answer = await self.api.client.post(f"/api/tasks/{task_id}/cancel", headers=self.headers)
-        assert answer.status_code == 200, answer.text
-
-    def used(self) -> int:
-        """The unfinished tasks, as this process knows them."""
-        standing = self.api.service.quotas.of(self.name)
-        assert standing is not None
-        return standing.unfinished()
-
-    def bytes_used(self) -> int:
-        """The bytes of today, as this process knows them."""
-        standing = self.api.service.quotas.of(self.name)
-        assert standing is not None
-        return standing.payload_bytes(asyncio.get_running_loop().time())
-
-
-@pytest.fixture
-async def acme(guarded: Api) -> Tenant:
-    """A tenant with a key."""
-    headers = await headers_of(guarded, ["submit", "read", "operate"], tenant="acme")
-    return Tenant(guarded, headers, "acme")
 
 
 async def other_of(tenant: Tenant, api: Api) -> Tenant:
@@ -280,6 +229,36 @@ async def test_tasks_without_a_quota_are_not_listed(acme: Tenant, plain: Connect
     assert await one(plain, "select count(*) from leaseq.tasks") == 3
 
 
+async def test_tasks_from_before_the_limit_do_not_count(acme: Tenant, plain: Connection) -> None:
+    old = [await acme.accepted("old"), await acme.accepted()]
+    await acme.limit(unfinished=1)
+    await acme.accepted()
+    problem(await acme.submit(), "unfinished_limited")
+    await acme.accepted("old")  # a replay
+    for task_id in old:
+        await acme.cancel(task_id)
+    problem(await acme.submit(), "unfinished_limited")
+    assert await one(plain, LISTED) == 1
+
+
+async def test_a_client_that_goes_away_gives_no_room_back(acme: Tenant) -> None:
+    """Its task is recorded, or may be."""
+    await acme.limit(unfinished=1, payload_bytes_per_day=10)
+    quotas = acme.api.service.quotas
+    standing = quotas.of("acme")
+    assert standing is not None
+    tasks = acme.api.service.engine.for_tenant("acme")
+    submitting = asyncio.create_task(
+        quotas.submit(standing, tasks, submission(tenant="acme", payload=b"12345"))
+    )
+    await asyncio.sleep(0)  # it is on its way
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert (acme.used(), acme.bytes_used()) == (1, 5)
+    problem(await acme.submit(), "unfinished_limited")
+
+
 async def test_submissions_at_the_same_time_do_not_share_the_room(acme: Tenant) -> None:
     await acme.limit(unfinished=20)
     answers = await asyncio.gather(*(acme.submit() for _ in range(50)))
@@ -380,93 +359,6 @@ async def test_a_quota_costs_no_statement_in_a_submission(
         assert answer.status_code == 202
     assert sent[-2:] == ["submit_plain", "submit_tasks"]
     assert "submit_counted" not in sent
-
-
-# Over HTTP.
-
-
-async def test_an_administrator_sets_and_removes_quotas(guarded: Api) -> None:
-    admin = await headers_of(guarded, ["admin", "operate"])
-    await headers_of(guarded, ["read"], tenant="acme")
-    path = "/api/tenants/acme"
-    set_first = await guarded.client.patch(
-        path, json={"unfinished": 10, "payload_bytes_per_day": 0}, headers=admin
-    )
-    quotas = {"unfinished": 10, "unfinished_per_queue": None, "payload_bytes_per_day": 0}
-    assert quotas.items() <= set_first.json().items()
-    assert (await guarded.client.patch(path, json={}, headers=admin)).json() == set_first.json()
-    await guarded.client.patch(
-        path, json={"unfinished": None, "unfinished_per_queue": 3}, headers=admin
-    )
-    listed = (await guarded.client.get("/api/tenants", headers=admin)).json()["tenants"]
-    (acme,) = [tenant for tenant in listed if tenant["name"] == "acme"]
-    assert (acme["unfinished"], acme["unfinished_per_queue"]) == (None, 3)
-    rows = await guarded.client.get(
-        "/api/operations", params={"action": "limit_tenant"}, headers=admin
-    )
-    latest = rows.json()["operations"][0]
-    assert (latest["target"], latest["outcome"]) == ("acme", "done")
-    assert latest["detail"] == {
-        "before": {"unfinished": 10, "unfinished_per_queue": None},
-        "after": {"unfinished": None, "unfinished_per_queue": 3},
-    }
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"unfinished": -1},
-        {"unfinished": 10**7 + 1},
-        {"unfinished_per_queue": 2**63},
-        {"payload_bytes_per_day": 10**40},
-        {"payload_bytes_per_day": 1.5},
-        {"unfinished": "10"},
-        {"unfinished": True},
-        {"unknown": 1},
-        [],
-    ],
-)
-async def test_a_quota_that_is_not_a_number_in_range_is_refused(guarded: Api, wrong: Any) -> None:
-    admin = await headers_of(guarded, ["admin"])
-    answer = await guarded.client.patch("/api/tenants/default", json=wrong, headers=admin)
-    problem(answer, "access_invalid")
-
-
-async def test_quotas_need_a_tenant_and_the_scope(acme: Tenant) -> None:
-    client = acme.api.client
-    admin = await headers_of(acme.api, ["admin"])
-    for name in ("nowhere", "Acme", "a" * 129):
-        answer = await client.patch(f"/api/tenants/{name}", json={"unfinished": 1}, headers=admin)
-        problem(answer, "tenant_not_found")
-    answer = await client.patch("/api/tenants/acme", json={"unfinished": 1}, headers=acme.headers)
-    problem(answer, "scope_missing")
-    bound = admin | {"Leaseq-Tenant": "acme"}
-    answer = await client.patch("/api/tenants/acme", json={"unfinished": 1}, headers=bound)
-    problem(answer, "tenant_forbidden")
-
-
-async def test_a_tenant_sees_its_quotas(acme: Tenant) -> None:
-    client = acme.api.client
-    nothing = {"unfinished": None, "unfinished_per_queue": None, "payload_bytes_per_day": None}
-    answer = await client.get("/api/quota", headers=acme.headers)
-    assert answer.json() == {"tenant": "acme"} | nothing
-    await acme.limit(unfinished=5, unfinished_per_queue=3, payload_bytes_per_day=1000)
-    for queue in ("mail", "mail", "other"):
-        await acme.accepted(queue=queue)
-    found = (await client.get("/api/quota", headers=acme.headers)).json()
-    assert found["unfinished"] == {"limit": 5, "used": 3, "left": 2}
-    assert found["unfinished_per_queue"] == [
-        {"queue": "mail", "limit": 3, "used": 2, "left": 1},
-        {"queue": "other", "limit": 3, "used": 1, "left": 2},
-    ]
-    of_bytes = found["payload_bytes_per_day"]
-    assert 0 < of_bytes.pop("resets_in_seconds") <= 86_400
-    assert of_bytes == {"limit": 1000, "used": 3, "left": 997}
-    # An unbound key sees the tenant that it names, or that it submits to.
-    unbound = await headers_of(acme.api, ["read"])
-    named = unbound | {"Leaseq-Tenant": "acme"}
-    assert (await client.get("/api/quota", headers=named)).json()["unfinished"]["limit"] == 5
-    assert (await client.get("/api/quota", headers=unbound)).json()["tenant"] == "default"
 
 
 async def test_a_use_that_is_not_known_any_more_refuses(

@@ -11,9 +11,11 @@ import pytest
 from msgspec import Raw, Struct
 
 from leaseq.codec import new_task_id
+from leaseq.config import Config
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
+from leaseq.operations.open_engine import open_engine
 from leaseq_http import (
     AsyncClient,
     Client,
@@ -32,6 +34,7 @@ from support.client import Client as Stores
 from support.http_clients import Either, Losing, LosingAsync
 from support.ledger import claim_task, errored, open_worker, succeeded
 from support.processes import PATIENCE, Services
+from support.worker import until
 
 
 class Receipt(Struct):
@@ -192,6 +195,20 @@ async def test_queues_are_paused_and_resumed_and_workers_listed(
     (worker,) = await leaseq.list_workers(limit=5)
     assert (worker.closed_at, worker.queues) == (None, ["default", "side"])
     assert len(await leaseq.list_workers(closed=True)) == 1
+
+
+async def test_quotas_are_shown(leaseq: Either, config: Config) -> None:
+    nothing = await leaseq.show_quota()
+    assert (nothing.tenant, nothing.unfinished) == ("default", None)
+    async with open_engine(config) as engine:
+        await engine.access.limit_tenant("default", {"unfinished": 7})
+
+    async def is_known() -> bool:
+        return (await leaseq.show_quota()).unfinished is not None
+
+    await until(is_known)
+    quota = await leaseq.show_quota()
+    assert (quota.unfinished.left, quota.payload_bytes_per_day) == (7, None)
 
 
 async def test_many_waits_leave_a_connection_for_a_submission(address: str) -> None:

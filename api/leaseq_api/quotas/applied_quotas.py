@@ -23,7 +23,7 @@ from uuid import uuid4
 from msgspec import Struct
 
 from leaseq.errors import ServerUnreachable
-from leaseq.loop import run_forever
+from leaseq.loop import end, run_forever
 from leaseq.model import Submission, Submitted
 from leaseq.observability.telemetry import emit
 from leaseq.operations.quotas import Quotas
@@ -96,7 +96,7 @@ class AppliedQuotas:
         self._quotas = quotas
         self._loop = asyncio.get_running_loop()
         self._standings: dict[str, Standing] = {}
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
         self._process = str(uuid4())
         # The bytes that this process has accepted, by tenant and day, and those that are written.
         self._own_bytes: dict[str, Counter[date]] = {}
@@ -158,9 +158,10 @@ class AppliedQuotas:
         return self._standings.get(tenant)
 
     async def look(self) -> None:
-        """Read the quotas, and the use of each. Raises `ServerUnreachable`."""
-        async with self._looking:
-            await self._look()
+        """Read the quotas as they are now, and the use of each. Raises `ServerUnreachable`."""
+        if self._looking is not None and not self._looking.done():
+            await asyncio.wait([self._looking])
+        await self._share_look()
 
     async def keep_fresh(self, *, stop: asyncio.Event) -> None:
         """Look, sweep and write until `stop` is set."""
@@ -174,6 +175,8 @@ class AppliedQuotas:
 
     async def aclose(self) -> None:
         """Write the bytes that were accepted since the last time."""
+        if self._looking is not None:
+            await end(self._looking)
         with suppress(ServerUnreachable):
             await self.write_bytes()
 
@@ -240,13 +243,19 @@ class AppliedQuotas:
             standing.day, standing.other_bytes = day, sums.get(tenant, 0)
             standing.stale_at = began + FRESH_SECONDS
 
+    async def _share_look(self) -> None:
+        """Look, or wait for the look that is under way. Its error is that of all who wait."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+            # The waiters may have been cancelled.
+            self._looking.add_done_callback(lambda look: look.cancelled() or look.exception())
+        await asyncio.shield(self._looking)
+
     async def _refresh(self, standing: Standing) -> None:
         """Look if the last look is too old. Raises `ServerUnreachable`."""
         if self._loop.time() <= standing.stale_at:
             return
-        async with self._looking:
-            if self._loop.time() > standing.stale_at:
-                await self._look()
+        await self._share_look()
         if self._loop.time() > standing.stale_at:
             raise ServerUnreachable("Postgres took too long to answer for the quotas of a tenant")
 
@@ -291,7 +300,10 @@ def _note(
     standing: Standing, submission: Submission, answer: Answer, *, begun: bool, now: float
 ) -> None:
     """Note the outcome of a submission. Where it is unknown, the task counts until the next look;
-    its bytes count where the client has gone, and not where Postgres has."""
+    its bytes count where the client has gone, and not where Postgres has: then the next submission
+    waits for a look."""
+    if isinstance(answer, ServerUnreachable):
+        standing.stale_at = float("-inf")
     day: date | None = None
     created = isinstance(answer, Submitted) and not answer.replayed
     if created and standing.limits.payload_bytes_per_day is not None:
