@@ -52,7 +52,7 @@ MEASUREMENTS = [
     Measurement("drain-2", partial(drain, processes=2)),
     Measurement("submit", submitting),
     Measurement("http", over_http),
-    Measurement("auth", authentication),
+    Measurement("auth", authentication, repeats=True),
     Measurement("quota", quotas),
     Measurement("batch", batches),
     Measurement("cpu", cpu, quick=False),

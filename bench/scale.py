@@ -17,6 +17,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     http_seconds: float = 8.0
     turn_seconds: float = 1.5
     turns: int = 10
+    rounds: int = 10
     latency_tasks: int = 300
     kills: int = 20
     lost_workers: int = 5
@@ -51,6 +52,7 @@ QUICK = Scale(
     http_seconds=2.0,
     turn_seconds=0.2,
     turns=2,
+    rounds=1,
     latency_tasks=50,
     kills=1,
     lost_workers=1,

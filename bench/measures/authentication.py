@@ -2,19 +2,20 @@
 
 Two API processes work on the same servers, one of them without API keys. Only one of them has load
 at a time. Turns are short and change their order, so that both meet the same machine and the same
-table. First each submission has a fresh idempotency key, then all of them are replays.
+table. Two processes of the same program differ by some percent, because each lays out its memory in
+its own way. So each round has new processes, and each figure is the median of the rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from statistics import median
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 from time import monotonic
 
 from msgspec import Struct, field
 
-from bench.auth import WITH_KEY, open_apis
+from bench.auth import MODES, WITH_KEY, open_apis
 from bench.cost import cpu_seconds
 from bench.figures import Reading, percentiles
 from bench.http_load import Load, fresh_numbers
@@ -25,10 +26,12 @@ from bench.stage import Api, set_up
 from bench.supply import until
 
 CONNECTIONS = 64
-WARM_UP_SECONDS = 1.0
+TURNS = 2
+WARM_UP_SECONDS = 0.5
 REPEATED = 1_000  # tasks whose submissions are sent again
 MILLISECONDS = 1e3
 MICROSECONDS = 1e6
+NAMES = ("HTTP submissions", "HTTP replays")
 
 
 class Side(Struct):
@@ -41,15 +44,20 @@ class Side(Struct):
     rates: list[float] = field(default_factory=list)
     taken: list[float] = field(default_factory=list)
 
+    @property
+    def rate(self) -> float:
+        """Accepted submissions a second, the mean of the turns."""
+        return fmean(self.rates)
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of the process for each submission."""
+        return self.cpu / self.accepted * MICROSECONDS
+
     async def turn(self, seconds: float, again: range | None) -> None:
         """Load the API for so long, and count everything from the first connection to the last
         answer."""
-        load = Load(
-            self.api.port,
-            connections=CONNECTIONS,
-            key=self.api.key,
-            again=again,
-        )
+        load = Load(self.api.port, connections=CONNECTIONS, key=self.api.key, again=again)
         cpu, began = cpu_seconds(self.api.pid), monotonic()
         await load.start()
         await asyncio.sleep(seconds)
@@ -62,25 +70,34 @@ class Side(Struct):
         self.taken += load.taken
 
 
+Sides = dict[str, Side]
+
+
 async def authentication(scale: Scale) -> list[Reading]:
-    """Rates, answers and CPU of both APIs, and what the one with keys costs more."""
+    """Rates, answers and CPU of both APIs, and the cost that keys add."""
+    again = fresh_numbers(REPEATED)
+    rounds: dict[str, list[Sides]] = {name: [] for name in NAMES}
+    memory: dict[str, list[float]] = {suffix: [] for suffix in MODES}
     async with set_up(scale.settings) as stage:
-        apis = await open_apis(stage)
-        again = fresh_numbers(REPEATED)
-        for api in apis.values():
-            await warm_up(api, again)
-        readings = []
-        for name, numbers in (("HTTP submissions", None), ("HTTP replays", again)):
-            sides = {suffix: Side(api) for suffix, api in apis.items()}
-            for turn in range(scale.turns):
-                for side in list(sides.values())[:: -1 if turn % 2 else 1]:
-                    await side.turn(scale.turn_seconds, numbers)
-            readings += _readings(name, sides)
-        readings += [
-            Reading(f"HTTP submissions{suffix}: memory of the API, at the end", "MB", rss(api.pid))
-            for suffix, api in apis.items()
-        ]
-    return readings
+        for _ in range(scale.rounds):
+            apis = await open_apis(stage)
+            for api in apis.values():
+                await warm_up(api, again)
+            for name, numbers in zip(NAMES, (None, again), strict=True):
+                sides = {suffix: Side(api) for suffix, api in apis.items()}
+                for turn in range(TURNS):
+                    for side in list(sides.values())[:: -1 if turn % 2 else 1]:
+                        await side.turn(scale.turn_seconds, numbers)
+                rounds[name].append(sides)
+            for suffix, api in apis.items():
+                memory[suffix].append(rss(api.pid))
+                api.service.stop()
+    readings = [reading for name in NAMES for reading in _readings(name, rounds[name])]
+    return readings + [
+        Reading(f"HTTP submissions and replays{suffix}: memory of the API", "MB", size)
+        for suffix, sizes in memory.items()
+        for size in sizes
+    ]
 
 
 async def warm_up(api: Api, again: range) -> None:
@@ -97,27 +114,18 @@ async def warm_up(api: Api, again: range) -> None:
     await load.stop()
 
 
-def _readings(name: str, sides: Mapping[str, Side]) -> list[Reading]:
-    readings = []
-    for suffix, side in sides.items():
-        taken = [seconds * MILLISECONDS for seconds in side.taken]
-        readings += [
-            Reading(f"{name}{suffix}: accepted", "tasks/s", median(side.rates)),
-            Reading(f"{name}{suffix}: CPU of API", "us/task", _cost(side)),
-            *percentiles(f"{name}{suffix}: answer", taken, unit="ms"),
-        ]
-    without, asked = sides[""], sides[WITH_KEY]
-    shares = [mine / other for mine, other in zip(asked.rates, without.rates, strict=True)]
-    more = 100 * (_cost(asked) / _cost(without) - 1)
-    return [
-        Reading(f"{name}: CPU of the API, added by authentication", "%", more),
-        Reading(f"{name}: rate with a key, of that without", "%", 100 * median(shares)),
-        *readings,
-    ]
-
-
-def _cost(side: Side) -> float:
-    return side.cpu / side.accepted * MICROSECONDS
+def _readings(name: str, rounds: Sequence[Sides]) -> Iterator[Reading]:
+    for sides in rounds:
+        added = 100 * (sides[WITH_KEY].cost / sides[""].cost - 1)
+        share = 100 * sides[WITH_KEY].rate / sides[""].rate
+        yield Reading(f"{name}: CPU of the API, added by authentication", "%", added)
+        yield Reading(f"{name}: rate with a key, of that without", "%", share)
+        for suffix, side in sides.items():
+            yield Reading(f"{name}{suffix}: accepted", "tasks/s", side.rate)
+            yield Reading(f"{name}{suffix}: CPU of API", "us/task", side.cost)
+    for suffix in MODES:
+        taken = [seconds * MILLISECONDS for of in rounds for seconds in of[suffix].taken]
+        yield from percentiles(f"{name}{suffix}: answer", taken, unit="ms")
 
 
 __all__ = ["MICROSECONDS", "MILLISECONDS", "REPEATED", "Side", "authentication", "warm_up"]

@@ -52,7 +52,9 @@ async def test_a_drain_and_the_cost_of_keys_are_measured(tmp_path: Path) -> None
     assert (rate.unit, len(rate.values)) == ("tasks/s", 1)
     assert rate.median > 0
     assert {figure.name.partition(":")[0] for figure in report.figures["auth"]} == {
-        f"HTTP {kind}{suffix}" for kind in ("submissions", "replays") for suffix in MODES
+        f"HTTP {kind}{suffix}"
+        for kind in ("submissions", "replays", "submissions and replays")
+        for suffix in MODES
     }
     assert f"| {rate.name} | tasks/s |" in out.decode()
     assert kept.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
