@@ -20,6 +20,7 @@ from leaseq_http import (
     Forbidden,
     RequestRefused,
     ResultInvalid,
+    Submission,
     TaskNotFound,
     TooManyRequests,
     Unauthorized,
@@ -70,6 +71,17 @@ async def test_requests_without_a_valid_key_are_unauthorized(kind: Kind, guarded
                 await leaseq.submit("charge", {})
         assert (raised.value.code, raised.value.status) == (code, 401)
         assert key is None or key not in str(raised.value)
+
+
+async def test_large_body_without_a_valid_key_is_unauthorized(kind: Kind, guarded: str) -> None:
+    """The service refuses it while the client sends."""
+    items = [Submission("add", "x" * 6_000) for _ in range(1_000)]
+    async with opened(kind, guarded, key="lq_nonsense") as leaseq:
+        with pytest.raises(Unauthorized) as raised:
+            await leaseq.submit_many(items)
+        assert raised.value.code == "key_invalid"
+        with pytest.raises(Unauthorized):
+            await leaseq.submit("add", "x" * 900_000)
 
 
 async def test_request_beyond_the_limit_of_a_key_says_when_to_come_again(
