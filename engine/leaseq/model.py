@@ -138,6 +138,8 @@ class Settlement(Struct, frozen=True):
     claim: Claim
     ending: Ending
     disposition: Disposition
+    # of the task from now on, with the context of this attempt (trace_context.py); None: unchanged
+    headers: bytes | None = None
 
 
 class Settled(Struct, frozen=True):
@@ -229,6 +231,8 @@ class Submitted(Struct, frozen=True):
     run_at: datetime
     queue: str
     lane: Lane
+    # of the task that already had the key, in JSON; None in the transaction of a handler
+    headers: str | None = None
 
 
 class TenantQuotas(Struct, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """The trace context of W3C in the headers of a task.
 
 `traceparent` and `tracestate` (https://www.w3.org/TR/trace-context/) name the span in which a task
-was submitted. A task carries them beside the stamp of its shape. They come from a client and are
-trusted for nothing: a worker links its spans to that span, and no more. Nothing here needs
-OpenTelemetry.
+was submitted. A task carries them beside the stamp of its shape, and `attempt`, which is the
+traceparent of its last attempt that did not succeed. They come from a client and are trusted for
+nothing: a worker links its spans to that span, and no more. Nothing here needs OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-PARENT, STATE = "traceparent", "tracestate"
+PARENT, STATE, ATTEMPT = "traceparent", "tracestate", "attempt"
 RAW_PARENT = PARENT.encode()
 # The specification asks for so many characters, and allows to drop a longer one.
 STATE_MAX_LENGTH = 512
@@ -59,15 +59,33 @@ def with_context(headers: bytes | None, context: Mapping[str, str]) -> bytes:
     return msgspec.json.encode(others | dict(context))
 
 
-def context_in(headers: bytes | None) -> dict[str, str]:
+def with_attempt(headers: bytes | None, context: Mapping[str, str]) -> bytes:
+    """The headers of a task with this context, as that of its last attempt."""
+    return msgspec.json.encode(_read(headers) | {ATTEMPT: context[PARENT]})
+
+
+def context_in(headers: bytes | str | None) -> dict[str, str]:
     """The context that a task carries. Empty: none."""
     found = _read(headers)
     return {name: found[name] for name in (PARENT, STATE) if isinstance(found.get(name), str)}
 
 
-def _read(headers: bytes | None) -> dict[str, Any]:
+def attempt_in(headers: bytes | None) -> dict[str, str]:
+    """The context of the last attempt that did not succeed. Empty: none is known."""
+    found = _read(headers).get(ATTEMPT)
+    return {PARENT: found} if isinstance(found, str) else {}
+
+
+def _read(headers: bytes | str | None) -> dict[str, Any]:
     found = msgspec.json.decode(headers) if headers else None
     return found if isinstance(found, dict) else {}
 
 
-__all__ = ["RAW_PARENT", "context_in", "read_context", "with_context"]
+__all__ = [
+    "RAW_PARENT",
+    "attempt_in",
+    "context_in",
+    "read_context",
+    "with_attempt",
+    "with_context",
+]

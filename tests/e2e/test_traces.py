@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import cProfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -125,11 +126,72 @@ async def test_each_attempt_has_a_span_and_a_failed_one_its_error(
         await (await charge.submit()).result()
         await until(lambda: len(spans.named(RUN)) == 2)
     submit, (first, second) = spans.one(SUBMIT), spans.named(RUN)
-    assert links_of(first)[0] == links_of(second)[0] == address_of(submit)
+    assert links_of(first) == [address_of(submit)]
+    assert links_of(second) == [address_of(submit), address_of(first)]
     assert first.status.status_code is trace.StatusCode.ERROR
     assert attributes_of(first)["error.type"] == "ValueError"
     assert attributes_of(first)["leaseq.state"] == "SCHEDULED"
     assert (attributes_of(second)["leaseq.attempt"], second.status.is_unset) == (2, True)
+
+
+async def test_an_attempt_that_the_ledger_refuses_is_an_error(
+    config: Config, spans: Spans, client: Client
+) -> None:
+    app = Leaseq(config)
+
+    @app.task
+    async def charge() -> None:
+        await client.rows("update leaseq.tasks set attempt = attempt + 1")
+
+    async with at_work(config, app):
+        await charge.submit()
+        await until(lambda: bool(spans.named(RUN)))
+    run = spans.one(RUN)
+    assert run.status.status_code is trace.StatusCode.ERROR
+    assert attributes_of(run)["error.type"] == "fenced"
+    assert "leaseq.outcome" not in attributes_of(run)
+
+
+async def test_a_transaction_that_is_not_committed_is_an_error(
+    config: Config, spans: Spans, client: Client
+) -> None:
+    """The handler has returned. Its span says what became of the attempt."""
+    app = Leaseq(config)
+
+    @app.task(max_attempts=1)
+    async def charge(ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await tx.execute(
+                "create temporary table once (n int primary key deferrable initially deferred)"
+            )
+            await tx.execute("insert into once values (1), (1)")
+
+    async with at_work(config, app):
+        task = await charge.submit()
+        await client.ended(task.id)
+        await until(lambda: bool(spans.named(RUN)))
+    assert spans.one(RUN).status.status_code is trace.StatusCode.ERROR
+    assert attributes_of(spans.one(RUN))["error.type"] == "errored"
+    assert attributes_of(spans.one(RUN))["leaseq.state"] == "FAILED"
+
+
+async def test_an_attempt_that_overran_is_an_error(
+    config: Config, spans: Spans, client: Client
+) -> None:
+    app = Leaseq(config)
+
+    @app.task(max_attempts=1, timeout=0.05)
+    async def charge() -> None:
+        await asyncio.Event().wait()
+
+    async with at_work(config, app):
+        task = await charge.submit()
+        await client.ended(task.id)
+        await until(lambda: bool(spans.named(RUN)))
+    run = spans.one(RUN)
+    assert run.status.status_code is trace.StatusCode.ERROR
+    assert attributes_of(run)["error.type"] == "timeout"
+    assert attributes_of(run)["leaseq.outcome"] == "timed_out"
 
 
 async def test_a_replay_makes_no_second_creation_context(
@@ -150,6 +212,7 @@ async def test_a_replay_makes_no_second_creation_context(
     created, replayed = spans.named(SUBMIT)
     assert links_of(spans.one(RUN)) == [address_of(created)]
     assert attributes_of(replayed)["leaseq.replayed"] is True
+    assert links_of(replayed) == [address_of(created)]
     assert attributes_of(replayed)["messaging.message.id"] == first.id
     trace_id, span_id = address_of(created)
     carried = await headers_of(client, first.id)

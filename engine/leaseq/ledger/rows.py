@@ -145,7 +145,14 @@ def replay(row: Any) -> Submitted:
     """find_keys.sql"""
     placed = lane_of(PRIORITIES[row.priority], crash_count=0, loss_count=0)
     return Submitted(
-        row.task_id, STATES[row.state], True, row.created_at, row.run_at, row.queue, placed
+        row.task_id,
+        STATES[row.state],
+        True,
+        row.created_at,
+        row.run_at,
+        row.queue,
+        placed,
+        row.headers,
     )
 
 
@@ -240,6 +247,7 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
     claims = [s.claim for s in batch]
     endings = [s.ending for s in batch]
     what = [s.disposition for s in batch]
+    headers = [s.headers for s in batch]
     return {
         "ids": words([claim.task_id for claim in claims]),
         "attempts": numbers([claim.attempt for claim in claims]),
@@ -254,6 +262,7 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
         "results": quoted([None if e.result is None else e.result.decode() for e in endings]),
         "errors": quoted([_error(d.error) for d in what]),
         "attempt_errors": quoted([_error(e.error) for e in endings]),
+        "headers": None if headers.count(None) == len(headers) else _PACKS[bytes](headers),
     }
 
 

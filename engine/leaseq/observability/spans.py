@@ -29,7 +29,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from leaseq.model import ClaimedTask, Ending, Outcome, Submission, Submitted
 from leaseq.observability.telemetry import EVENTS, Event, subscribe
 from leaseq.observability.tracing import Answers, Tracing
-from leaseq.trace_context import context_in, with_context
+from leaseq.trace_context import attempt_in, context_in, with_attempt, with_context
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 # For the export of the last spans of a worker, which is about to exit.
@@ -57,6 +57,7 @@ class OpenTelemetryTracing:
         self._tracer = tracer
         self._parents = parents
         self._attempts: dict[Attempt, Span] = {}
+        self._errors: dict[Attempt, str] = {}  # of handlers that have ended, and whose span has not
         self._unsubscribe = _nothing
 
     def submitting(self, batch: Sequence[Submission]) -> OpenTelemetrySubmission:
@@ -65,13 +66,18 @@ class OpenTelemetryTracing:
     def begin_attempt(self, claimed: ClaimedTask) -> None:
         with _harmless():
             created = _span_in(context_in(claimed.headers))
+            previous = _span_in(attempt_in(claimed.headers))
             span = self._tracer.start_span(
                 f"run {claimed.queue}",
                 context=trace.set_span_in_context(created, Context())
                 if self._parents
                 else Context(),
                 kind=SpanKind.CONSUMER,
-                links=[Link(created.get_span_context())] if _is_valid(created) else None,
+                links=[
+                    Link(span.get_span_context(), {"leaseq.link": name})
+                    for name, span in (("submission", created), ("previous attempt", previous))
+                    if _is_valid(span)
+                ],
                 attributes=_attributes("run", "process", claimed.queue)
                 | {
                     "messaging.message.id": claimed.claim.task_id,
@@ -84,10 +90,14 @@ class OpenTelemetryTracing:
             attach(trace.set_span_in_context(span))
 
     def handler_ended(self, claimed: ClaimedTask, ending: Ending) -> None:
+        attempt = (claimed.claim.task_id, claimed.claim.attempt)
+        if attempt in self._attempts and ending.error is not None:
+            self._errors[attempt] = ending.error.type or ending.error.code
+
+    def headers_after(self, claimed: ClaimedTask) -> bytes | None:
         span = self._attempts.get((claimed.claim.task_id, claimed.claim.attempt))
-        if span is not None and ending.outcome in FAILURES and ending.error is not None:
-            with _harmless():
-                span.set_attribute("error.type", ending.error.type or ending.error.code)
+        carrier = {} if span is None else _carrier_of(span)
+        return with_attempt(claimed.headers, carrier) if carrier else None
 
     def follow_endings(self) -> None:
         self._unsubscribe = subscribe(self._end, level=EVENTS["attempt.settled"])
@@ -101,14 +111,17 @@ class OpenTelemetryTracing:
             # Of the SDK. A provider that exports each span when it ends has nothing to flush.
             flush = getattr(self._provider, "force_flush", None)
             if flush is not None:
-                await asyncio.to_thread(flush, int(FLUSH_SECONDS * 1000))
+                # The SDK may wait longer than its argument allows, for a collector that does not answer.
+                flushing = asyncio.to_thread(flush, int(FLUSH_SECONDS * 1000))
+                await asyncio.wait_for(flushing, FLUSH_SECONDS)
 
     def _end(self, event: Event) -> None:
         """End the span of an attempt whose ending the ledger has, or refuses."""
         if event.name not in ("attempt.settled", "attempt.fenced"):
             return
         fields = event.fields
-        span = self._attempts.pop((fields["task_id"], fields["attempt"]), None)
+        attempt = (fields["task_id"], fields["attempt"])
+        span, error = self._attempts.pop(attempt, None), self._errors.pop(attempt, None)
         if span is None:
             return
         with _harmless():
@@ -119,7 +132,7 @@ class OpenTelemetryTracing:
                     {"leaseq.outcome": str(fields["outcome"]), "leaseq.state": str(fields["state"])}
                 )
                 if fields["outcome"] in FAILURES:
-                    span.set_status(StatusCode.ERROR)
+                    _fail(span, error or str(fields["outcome"]))
             span.end()
 
 
@@ -167,9 +180,7 @@ class OpenTelemetrySubmission:
             self._span.end()
 
     def carried(self) -> list[Submission]:
-        carrier: dict[str, str] = {}
-        if _is_valid(self._span):
-            _w3c.inject(carrier, trace.set_span_in_context(self._span, Context()))
+        carrier = _carrier_of(self._span)
         if not carrier:
             return self._batch
         return [
@@ -189,6 +200,9 @@ class OpenTelemetrySubmission:
                 self._span.set_attributes(
                     {"messaging.message.id": replayed[0].task_id, "leaseq.replayed": True}
                 )
+                created = _span_in(context_in(replayed[0].headers))
+                if _is_valid(created):
+                    self._span.add_link(created.get_span_context(), {"leaseq.link": "submission"})
 
 
 def _attributes(operation: str, kind: str, queue: str | None) -> dict[str, Any]:
@@ -203,6 +217,14 @@ def _attributes(operation: str, kind: str, queue: str | None) -> dict[str, Any]:
 def _span_in(context: Mapping[str, str]) -> Span:
     """The span that a context names. An invalid one: there is none."""
     return trace.get_current_span(_w3c.extract(context, Context()))
+
+
+def _carrier_of(span: Span) -> dict[str, str]:
+    """The headers that name this span. Empty: it has no valid context."""
+    carrier: dict[str, str] = {}
+    with _harmless():
+        _w3c.inject(carrier, trace.set_span_in_context(span, Context()))
+    return carrier
 
 
 def _is_valid(span: Span) -> bool:

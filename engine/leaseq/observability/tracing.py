@@ -51,6 +51,10 @@ class Tracing(Protocol):
     def handler_ended(self, claimed: ClaimedTask, ending: Ending) -> None:
         """Note how its handler ended. The span ends when the ledger has the ending."""
 
+    def headers_after(self, claimed: ClaimedTask) -> bytes | None:
+        """The headers of a task whose attempt did not succeed, so that the next one links to it.
+        None: unchanged."""
+
     def follow_endings(self) -> None:
         """End the spans of attempts from now on, until `close`."""
 
@@ -61,8 +65,7 @@ class Tracing(Protocol):
 def find_tracing(config: Config) -> Tracing | None:
     """How this process traces; None where it does not.
 
-    A program that has set a provider has imported the package, so that a process without one does
-    not spend the time to import it.
+    A program that has set a provider has imported the package, so nothing is imported to look.
     """
     if "opentelemetry.trace" not in sys.modules:
         return None

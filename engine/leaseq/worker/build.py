@@ -168,7 +168,7 @@ def _services(
             statement_timeout_seconds=config.statement_timeout_seconds,
             codec=registry.codec,
         ),
-        decider=Decider(config, outages, codec=registry.codec),
+        decider=Decider(config, outages, codec=registry.codec, tracing=engine.tracing),
         committer=Committer(stores.tasks, settler),
         settler=settler,
         releaser=Releaser(

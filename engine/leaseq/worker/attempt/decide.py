@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.lifecycle import after, hand_back
-from leaseq.model import ClaimedTask, Ending, Settlement, TaskError
+from leaseq.model import ClaimedTask, Ending, Outcome, Settlement, TaskError
+from leaseq.observability.tracing import Tracing
 from leaseq.payloads.payload_codec import ContentCodec, is_own
 from leaseq.worker.attempt.outages import Outages
 
@@ -17,9 +18,15 @@ class Decider:
     outages."""
 
     def __init__(
-        self, config: Config, outages: Outages, *, codec: ContentCodec | None = None
+        self,
+        config: Config,
+        outages: Outages,
+        *,
+        codec: ContentCodec | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._outages = outages
+        self._tracing = tracing
         self._codec = codec
         # of retries
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
@@ -37,6 +44,9 @@ class Decider:
             max_crashes=self._max_crashes,
             hand_backs=self._hand_backs,
         )
+        if self._tracing is not None and ending.outcome is not Outcome.SUCCEEDED:
+            headers = self._tracing.headers_after(claimed)
+            return Settlement(claimed.claim, ending, disposition, headers)
         return Settlement(claimed.claim, ending, disposition)
 
     def loggable(self, error: TaskError) -> str:

@@ -7,7 +7,7 @@
 -- hand-back. Successive hand-backs of a task with one cause share one row of `leaseq.attempts`: its
 -- column `hand_backs` is the number of attempts that the row stands for, and `attempt` is the first
 -- of them. An unknown type and another version of a type are one cause, since a queue may have
--- workers of both kinds. The time is clock_timestamp(), because now() inside a handler's
+-- workers of both kinds. Headers come only from a worker that traces. The time is clock_timestamp(), because now() inside a handler's
 -- transaction is the time at which that began. `before` is a column and not a constant for the
 -- reason in claim_tasks.sql. The array of ids stands in a subquery, for the reason in
 -- submit_tasks.sql.
@@ -16,9 +16,11 @@ with endings as materialized (
     from unnest(
         (select %(ids)s::uuid[]), %(attempts)s::integer[], %(worker_ids)s::text[], %(outcomes)s::text[], %(states)s::text[],
         %(delays)s::float8[], %(retries)s::integer[], %(crashes)s::integer[], %(losses)s::integer[],
-        %(hand_backs)s::integer[], %(results)s::text[], %(errors)s::text[], %(attempt_errors)s::text[]
+        %(hand_backs)s::integer[], %(results)s::text[], %(errors)s::text[], %(attempt_errors)s::text[],
+        %(headers)s::text[]
     ) as e (
-        id, attempt, worker_id, outcome, state, delay, retries, crashes, losses, hand_backs, result, error, attempt_error
+        id, attempt, worker_id, outcome, state, delay, retries, crashes, losses, hand_backs, result, error, attempt_error,
+        headers
     )
 ), settled as (
     update leaseq.tasks as t
@@ -39,6 +41,7 @@ with endings as materialized (
         crash_count = t.crash_count + e.crashes,
         loss_count = t.loss_count + e.losses,
         hand_back_count = coalesce(e.hand_backs, t.hand_back_count),
+        headers = coalesce(e.headers::json, t.headers),
         result = e.result::json,
         error = case when e.state = 'SUCCESS' then null else coalesce(e.error::json, t.error) end
     from endings as e

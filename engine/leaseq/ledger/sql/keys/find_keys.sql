@@ -8,7 +8,7 @@ select
     coalesce(t.state, k.final_state, 'CANCELLED') as state,
     coalesce(t.created_at, k.created_at) as created_at,
     coalesce(t.run_at, k.created_at) as run_at,
-    k.queue, coalesce(t.priority, 0::smallint) as priority,
+    k.queue, coalesce(t.priority, 0::smallint) as priority, t.headers::text as headers,
     current_setting('synchronous_standby_names') <> '' as on_standbys
 from unnest((select %(tenants)s::text[]), %(keys)s::text[]) as wanted (tenant, key)
 join leaseq.idempotency_keys k on k.tenant = wanted.tenant and k.key = wanted.key
