@@ -2,7 +2,7 @@
 
 `python -m bench.counting` prints nanoseconds of CPU for each task, in rounds that take turns, and
 their share of the CPU that a worker needs for a drained task. Both sides count what a plain task
-needs: a start, an ending with its outcome, the state of the task, and its duration. The library is
+needs: a start with its wait, an ending with its outcome, the state of the task, and its duration. The library is
 used as it is meant to be: a registry of the process, no multiprocess mode, labels resolved once for
 each queue and type.
 """
@@ -43,7 +43,7 @@ def own() -> Callable[[float], None]:
 
     def count(seconds: float) -> None:
         counts = tally.of_task("billing", "charge")
-        counts.started += 1
+        counts.start(seconds)
         counts.settled(SUCCEEDED, SUCCESS, seconds)
 
     return count
@@ -58,14 +58,17 @@ def library() -> Callable[[float], None]:
     states = Counter("ended", "ended", (*names, "state"), registry=registry)
     of_outcome = {each: outcomes.labels("billing", "charge", each) for each in Outcome}
     of_state = {each: states.labels("billing", "charge", each) for each in State}
-    ran = Histogram("ran", "ran", names, buckets=EXPOSED, registry=registry)
-    ran_here = ran.labels("billing", "charge")
+    ran, waited = (
+        Histogram(name, name, names, buckets=EXPOSED, registry=registry).labels("billing", "charge")
+        for name in ("ran", "waited")
+    )
 
     def count(seconds: float) -> None:
         started.inc()
+        waited.observe(seconds)
         of_outcome[SUCCEEDED].inc()
         of_state[SUCCESS].inc()
-        ran_here.observe(seconds)
+        ran.observe(seconds)
 
     return count
 

@@ -59,6 +59,9 @@ scrape_configs:
       - targets: ["127.0.0.1:8000"]
 ```
 
+`deploy/prometheus/leaseq.rules.yml` has alerts, and `deploy/grafana/leaseq.json` is a dashboard for
+Grafana. Tests evaluate the alerts with promtool and compare the names in both with this page.
+
 ## All of them
 
 Outcomes are `succeeded`, `errored`, `timed_out`, `cancelled`, `released` and `lost`. Each process

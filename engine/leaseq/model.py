@@ -262,6 +262,7 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     timeout_seconds: float
     headers: bytes | None
     expired: bool
+    waited: float = 0.0  # seconds from when it was due until this claim
 
 
 class TaskSnapshot(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from docs.make_metrics import TARGET, page
 
 from leaseq.metrics.catalogue import METRICS
@@ -22,13 +23,16 @@ async def exposed(tally: Tally, accept: str = "") -> Scraped:
 async def test_an_ending_counts_once_in_each_metric() -> None:
     tally = Tally()
     counts = tally.of_task("billing", "charge")
-    counts.started += 3
+    for waited in (0.001, 0.2, 0.0):
+        counts.start(waited)
     counts.settled(Outcome.SUCCEEDED, State.SUCCESS, 0.5)
     counts.settled(Outcome.ERRORED, State.SCHEDULED, 2.0)
     counts.lost(State.FAILED)
     found = await exposed(tally)
     where = {"queue": "billing", "type": "charge"}
     assert found.total("leaseq_attempts_started_total", **where) == 3
+    assert found.total("leaseq_wait_seconds_count", **where) == 3
+    assert found.total("leaseq_wait_seconds_sum", **where) == pytest.approx(0.201)
     assert found.total("leaseq_attempts_total", **where) == 3
     assert found.total("leaseq_attempts_total", outcome="errored") == 1
     assert found.total("leaseq_tasks_ended_total", state="SUCCESS") == 1

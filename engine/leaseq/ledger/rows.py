@@ -106,6 +106,7 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
         timeout_seconds=row[10],
         headers=_bytes(row[11]),
         expired=row[12],
+        waited=row[14],
     )
 
 

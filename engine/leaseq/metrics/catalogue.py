@@ -78,6 +78,21 @@ METRICS: dict[str, Metric] = {
         TASK,
         "seconds",
     ),
+    "leaseq_wait_seconds": Metric(
+        "histogram",
+        "Time from when a task was due until the claim of an attempt whose handler was started."
+        " Delays that were asked for do not count.",
+        WORKER,
+        TASK,
+        "seconds",
+    ),
+    "leaseq_crashes_total": Metric(
+        "counter",
+        "Attempts that were lost with their worker, by kind: crash if the task is charged with it,"
+        " because it ran alone, else loss.",
+        RECOVERING,
+        (*TASK, "kind"),
+    ),
     "leaseq_attempts_fenced_total": Metric(
         "counter",
         "Endings that changed nothing, because the task had been given to another worker.",

@@ -60,7 +60,10 @@ class Series(Struct, frozen=True, array_like=True):
 class TaskCounts:
     """The counts of one type in one queue. An attempt keeps a reference to it."""
 
-    __slots__ = ("created", "ended", "labels", "ran", "replayed", "started", "succeeded")
+    __slots__ = (
+        *("created", "ended", "labels", "ran_seconds", "replayed", "runs"),
+        *("succeeded", "waited_seconds", "waits"),
+    )
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
@@ -70,10 +73,18 @@ class TaskCounts:
         """Begin to count again."""
         self.created = 0
         self.replayed = 0
-        self.started = 0
         self.succeeded = 0
         self.ended: dict[tuple[Outcome, State], int] = {}
-        self.ran = Histogram()
+        # Two histograms, whose parts are here because an attempt touches both.
+        self.waits = [0] * (len(BOUNDS) + 1)
+        self.waited_seconds = 0.0
+        self.runs = [0] * (len(BOUNDS) + 1)
+        self.ran_seconds = 0.0
+
+    def start(self, waited: float) -> None:
+        """Count an attempt whose handler starts, so many seconds after its task was due."""
+        self.waits[bisect_left(BOUNDS, waited)] += 1
+        self.waited_seconds += waited
 
     def settled(self, outcome: Outcome, state: State, seconds: float) -> None:
         """Count the ending of an attempt, and the state of its task."""
@@ -81,9 +92,8 @@ class TaskCounts:
             self.succeeded += 1
         else:
             self._end(outcome, state)
-        ran = self.ran
-        ran.counts[bisect_left(BOUNDS, seconds)] += 1
-        ran.total += seconds
+        self.runs[bisect_left(BOUNDS, seconds)] += 1
+        self.ran_seconds += seconds
 
     def lost(self, state: State) -> None:
         """Count an attempt that was settled as lost. It has no known duration."""
@@ -95,8 +105,9 @@ class TaskCounts:
             yield Series("leaseq_submissions_total", (*self.labels, "created"), self.created)
         if self.replayed:
             yield Series("leaseq_submissions_total", (*self.labels, "replayed"), self.replayed)
-        if self.started:
-            yield Series("leaseq_attempts_started_total", self.labels, self.started)
+        if started := sum(self.waits):
+            yield Series("leaseq_attempts_started_total", self.labels, started)
+            yield _packed("leaseq_wait_seconds", self.labels, self.waits, self.waited_seconds)
         endings = dict(self.ended)
         if self.succeeded:
             endings[Outcome.SUCCEEDED, _SUCCESS] = self.succeeded
@@ -112,7 +123,7 @@ class TaskCounts:
             yield Series("leaseq_attempts_total", (*self.labels, name), count)
         for name, count in states.items():
             yield Series("leaseq_tasks_ended_total", (*self.labels, name), count)
-        yield _packed("leaseq_attempt_duration_seconds", self.labels, self.ran)
+        yield _packed("leaseq_attempt_duration_seconds", self.labels, self.runs, self.ran_seconds)
 
     def _end(self, outcome: Outcome, state: State) -> None:
         self.ended[outcome, state] = self.ended.get((outcome, state), 0) + 1
@@ -188,7 +199,7 @@ class Tally:
         for (name, labels), value in self._counters.items():
             yield Series(name, labels, value)
         for (name, labels), histogram in self._histograms.items():
-            yield _packed(name, labels, histogram)
+            yield _packed(name, labels, histogram.counts, histogram.total)
 
     def _histogram(self, name: str, labels: Labels) -> Histogram:
         found = self._histograms.get((name, labels))
@@ -228,9 +239,9 @@ class Tally:
 TALLY = Tally()
 
 
-def _packed(name: str, labels: Labels, histogram: Histogram) -> Series:
-    counts = tuple((index, count) for index, count in enumerate(histogram.counts) if count)
-    return Series(name, labels, histogram.total, counts)
+def _packed(name: str, labels: Labels, counts: list[int], total: float) -> Series:
+    packed = tuple((index, count) for index, count in enumerate(counts) if count)
+    return Series(name, labels, total, packed)
 
 
 __all__ = [

@@ -205,7 +205,10 @@ class WorkerRecovery:
                     reason=reason,
                 )
         for given in settled.values():
-            TALLY.of_task(given.queue or OTHER, given.type or OTHER).lost(given.state)
+            queue, type_name = given.queue or OTHER, given.type or OTHER
+            TALLY.of_task(queue, type_name).lost(given.state)
+            kind = "crash" if alone else "loss"
+            TALLY.count("leaseq_crashes_total", queue, type_name, kind)
             if given.state is State.FAILED:
                 emit("task.failed", task_id=given.task_id, queue=given.queue, code="crashed")
         return Taken(list(settled.values()), locked)

@@ -116,7 +116,7 @@ class Attempt:
         claimed, handlers = self.claimed, self._services.handlers
         if listening("attempt.started"):
             emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
-        self._counts.started += 1
+        self._counts.start(claimed.waited)
         self.handler = handler
         if handler.context_parameter is not None:
             self._handle = AttemptHandle(
