@@ -123,8 +123,11 @@ async def ask_for_everything(
     ]
     assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 4
     assert await dispatcher.restore(QUEUE, pushed[:1], worker_id=WORKER) == 1
-    assert await reads.lists.processing_owners(QUEUE) == {WORKER}
-    assert await reads.lists.locate(QUEUE, pushed[0]) == ([], [WORKER])
+    assert (await reads.lists.scan(0, count=10))[1]
+    found = await reads.search.find(
+        QUEUE, pushed[0], lane=Lane.NORMAL, worker_ids=[WORKER], seconds=60
+    )
+    assert (found.place, found.holders) == (None, [WORKER])
     await dispatcher.release(QUEUE, releases[:1], worker_id=WORKER)
     assert await leases_of(dispatcher).close(QUEUE, worker_id=WORKER)
     assert (await reads.lists.depths(QUEUE)).waiting == 4

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from leaseq.codec import new_task_id
 from leaseq.dispatch.delivery_search import DeliverySearch
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.session import Connection
+from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.task_facts import TaskFacts
 from leaseq.ledger.workers import WorkerLedger
 from support.api import Api, problem
 from support.keys import headers_of
-from support.ledger import claim_task, errored, open_worker
+from support.ledger import claim_task, errored, open_worker, released
 
 
 async def test_why_explains_a_waiting_task(api: Api) -> None:
@@ -53,6 +55,28 @@ async def test_postgres_away_is_a_problem(api: Api, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(TaskFacts, "find_situation", away)
     problem(await api.client.get(f"/api/tasks/{task_id}/why"), "server_unreachable")
+
+
+async def test_an_answer_takes_at_most_ten_statements(
+    api: Api, worker_ledger: WorkerLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a task that has run, waits in a backlog, and whose queue no worker serves."""
+    worker_id = await open_worker(worker_ledger)
+    task_id = await api.submitted()
+    tasks = api.service.engine.stores.tasks
+    claim = await claim_task(tasks, task_id, worker_id)
+    assert await tasks.settle([released(claim)])
+    await worker_ledger.close_worker(worker_id, reason="test")
+    sent: list[str] = []
+    fetch = Session.fetch
+
+    async def counted(self: Session, name: str, *args: Any, **more: Any) -> Any:
+        sent.append(name)
+        return await fetch(self, name, *args, **more)
+
+    monkeypatch.setattr(Session, "fetch", counted)
+    assert (await api.get(f"/api/tasks/{task_id}/why"))["case"] == "queue_unserved"
+    assert len(sent) <= 10, sent
 
 
 async def test_a_locked_row_is_named_and_not_waited_for(

@@ -430,9 +430,17 @@ async def test_survey_counts_and_finds(
     )
     among = {task_id for task_ids in pushed.values() for task_id in task_ids}
     assert await reads.lists.waiting(QUEUE, among=among) == among - {taken}
-    assert await reads.lists.processing_owners(QUEUE) == {WORKER, "unregistered"}
+    workers = [WORKER, "unregistered"]
     assert await reads.lists.processing(QUEUE, [WORKER], among=among) == {taken}
-    assert await reads.lists.locate(QUEUE, taken) == ([], [WORKER])
+    assert await reads.lists.held_by(QUEUE, workers, taken) == [WORKER]
+    assert await reads.lists.position(QUEUE, Lane.NORMAL, taken) is None
+    for lane, task_ids in pushed.items():
+        left = [task_id for task_id in task_ids if task_id != taken]
+        # A token on the doorbell counts as a delivery.
+        token = lane is Lane.NORMAL
+        for before, task_id in enumerate(left):
+            behind = len(left) - before - 1
+            assert await reads.lists.position(QUEUE, lane, task_id) == (before + token, behind)
 
 
 async def test_queues_do_not_see_each_other(dispatcher: Dispatcher, reads: DispatchParts) -> None:
@@ -441,8 +449,9 @@ async def test_queues_do_not_see_each_other(dispatcher: Dispatcher, reads: Dispa
     await dispatcher.push("a.b", ids(1))
 
     assert (await dispatcher.pull("a", worker_id=WORKER, limit=10)).task_ids == []
-    assert len((await dispatcher.pull("a.b", worker_id=WORKER, limit=10)).task_ids) == 1
-    assert await reads.lists.processing_owners("a") == set()
+    (taken,) = (await dispatcher.pull("a.b", worker_id=WORKER, limit=10)).task_ids
+    assert await reads.lists.held_by("a.b", [WORKER], taken) == [WORKER]
+    assert await reads.lists.held_by("a", [WORKER], taken) == []
 
 
 async def test_scripts_survive_a_server_that_forgot_them(

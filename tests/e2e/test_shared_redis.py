@@ -275,6 +275,6 @@ async def test_one_prefix_is_one_deployment(
     task_id = await client.submit("note")
     elsewhere = msgspec.structs.replace(config, redis_prefix="elsewhere")
     async with open_engine(elsewhere, name="leaseq test client") as engine:
-        assert await engine.stores.lists.locate("default", task_id) == ([], [])
-    lanes, _ = await client.engine.stores.lists.locate("default", task_id)
-    assert lanes == ["normal"]
+        lists = engine.stores.lists
+        assert await lists.position("default", Lane.NORMAL, task_id) is None
+    assert await client.engine.stores.lists.position("default", Lane.NORMAL, task_id) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from leaseq.model import AttemptRecord, QueueRecord, TaskSummary, WorkerRecord
 from leaseq.operations.why.answer import CASES, Why
 from leaseq.operations.why.explain import explain
 from leaseq.operations.why.facts import Facts, Rules, of_one_tenant, without_contents
+from support.prose import all_prose
 from support.why import TASK_ID
 from support.why_cases import FORGED, Forged
 
@@ -62,6 +64,23 @@ def test_texts_of_errors_are_left_out_without_payloads(forged: Forged) -> None:
     before, after = explain(forged.facts), explain(without_contents(forged.facts))
     assert after.case == before.case
     assert "no luck" not in msgspec.json.encode(after).decode()
+
+
+def test_no_text_asks_whether_a_reaper_runs() -> None:
+    """That is a fact, and `leaseq why` has it."""
+    asks = re.compile(r"is one running|check that one runs|does a reaper run|is a reaper running")
+    found = [
+        f"{prose.name}:{number} {line}"
+        for prose in all_prose()
+        if not prose.name.startswith("tests/")
+        for number, line in prose.lines
+        if asks.search(line)
+    ]
+    # The migration and the decision record name the question that they answer.
+    assert {line.partition(":")[0] for line in found} <= {
+        "engine/leaseq/ledger/migrations/0025_services.sql",
+        "docs/decisions/0054-services-announce-themselves.md",
+    }, found
 
 
 MOMENTS = st.datetimes(

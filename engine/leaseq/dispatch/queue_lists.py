@@ -226,16 +226,6 @@ class QueueLists:
             [self._keys.processing(queue, worker_id) for worker_id in worker_ids], among
         )
 
-    async def locate(self, queue: str, task_id: str) -> tuple[list[Lane], list[str]]:
-        """The lanes, and the workers' processing lists, that hold this id. Reads whole lists: for a
-        person, about one task."""
-        among = {task_id}
-        lanes = [lane for lane in Lane if await self._find([self._keys.ready(queue, lane)], among)]
-        owners = await self.processing_owners(queue)
-        return lanes, [
-            owner for owner in sorted(owners) if await self.processing(queue, [owner], among=among)
-        ]
-
     async def position(self, queue: str, lane: Lane, task_id: str) -> tuple[int, int] | None:
         """The deliveries before and behind this one in a lane, or None. Reads the lane from its
         tail, so that workers who take from its head do not disturb it."""
@@ -264,18 +254,6 @@ class QueueLists:
         """The first ids of these lanes, of those that have one."""
         names = [self._keys.ready(queue, lane) for lane in lanes]
         return [*(await self._heads(names)).values()]
-
-    async def processing_owners(self, queue: str) -> set[str]:
-        """The workers that have a processing list, registered or not. Walks the key space."""
-        owners: set[str] = set()
-        cursor = 0
-        while True:
-            cursor, names = await self._scan(
-                cursor, self._keys.processing_pattern(queue), count=PIPELINE
-            )
-            owners.update(name.rpartition(":")[2] for name in names)
-            if cursor == 0:
-                return owners
 
     async def scan(self, cursor: int, *, count: int) -> tuple[int, list[tuple[str, str, str]]]:
         """A slice of the key space: the next position (0: the end), and the keys of queues as

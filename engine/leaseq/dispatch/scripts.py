@@ -67,7 +67,7 @@ class NotLoaded(NoPermissionError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the scripts are not loaded, and this user of Redis may not load them: start a reaper, which does that"
+            "the scripts are not loaded, and this user of Redis may not load them: a reaper does that, so start one"
         )
 
 

@@ -47,8 +47,6 @@ class Facts(Struct, frozen=True, kw_only=True):
     dispatch_error: str | None = None  # the reason
     pace: Pace | None = None
     backlog_before: CountedTasks | None = None
-    # the facts are reduced to those that a key of one tenant may see
-    is_reduced: bool = False
 
     @property
     def lane(self) -> Lane:
@@ -146,7 +144,6 @@ def of_one_tenant(facts: Facts) -> Facts:
         dispatch=dispatch,
         pace=None,
         backlog_before=None,
-        is_reduced=True,
     )
 
 
