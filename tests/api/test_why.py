@@ -103,6 +103,21 @@ async def test_a_foreign_task_is_not_found(guarded: Api) -> None:
     problem(await guarded.client.get(path), "key_missing")
 
 
+async def test_acts_of_another_tenant_on_a_task_are_not_shown(guarded: Api) -> None:
+    ours = await headers_of(guarded, ["submit", "read"], tenant="acme")
+    theirs = await headers_of(guarded, ["operate"], tenant="other")
+    operators = await headers_of(guarded, ["read", "operate"])
+    task_id = (await guarded.submit(**ours)).json()["task_id"]
+    path = f"/api/tasks/{task_id}"
+    assert (await guarded.client.post(f"{path}/cancel", headers=operators)).status_code == 200
+    for _ in range(12):  # more than an answer has room for
+        problem(await guarded.client.post(f"{path}/cancel", headers=theirs), "task_not_found")
+    for headers in (ours, operators):
+        shown = await guarded.client.get(f"{path}/why", headers=headers)
+        assert "refused" not in shown.text
+        assert "cancel by test at" in shown.text or headers is ours
+
+
 async def test_a_bound_key_gets_no_hosts_numbers_and_people(
     guarded: Api, worker_ledger: WorkerLedger
 ) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from leaseq.codec import tenant_cursor
 from leaseq.ledger import rows
-from leaseq.ledger.session import Session
+from leaseq.ledger.session import Rows, Session
 from leaseq.model import Moment
 
 ActionName = Literal[
@@ -134,6 +134,21 @@ class OperationLog:
             "fold_operation", {"id": operation_id, "into": into}, idempotent=True
         )
 
+    async def list_on_task(self, task_id: str, *, tenant: str, limit: int) -> list[OperationRecord]:
+        """The newest operations on a task of this tenant. Those of actors bound to another tenant are
+        left out: they were refused, and their tenant is nothing that this one may learn."""
+        params = {
+            "tenant": tenant,
+            "cursor": None,
+            "action": None,
+            "key_id": None,
+            "rows": LOOKED_AT,
+            "limit": limit,
+        }
+        found = await self._list_on(params | {"target": task_id, "with_unbound": True})
+        listed = [_to_operation(row) for row in found if row.operation_id]
+        return sorted(listed, key=lambda operation: operation.operation_id, reverse=True)
+
     async def list_operations(
         self, wanted: OperationFilter, *, tenant: str | None
     ) -> OperationListing:
@@ -150,9 +165,7 @@ class OperationLog:
         if wanted.target is None:
             found = await self._session.fetch("list_operations", params, idempotent=True)
         else:
-            found = await self._session.fetch(
-                "list_operations_on", params | {"target": wanted.target}, idempotent=True
-            )
+            found = await self._list_on(params | {"target": wanted.target, "with_unbound": False})
         page = [_to_operation(row) for row in found if row.operation_id]
         page.sort(key=lambda operation: operation.operation_id, reverse=True)
         if len(page) > wanted.limit:
@@ -161,6 +174,9 @@ class OperationLog:
         if tenant is not None:
             cursor = tenant_cursor(cursor, shown=page[-1].operation_id if page else None)
         return OperationListing(page, cursor)
+
+    async def _list_on(self, params: dict[str, Any]) -> Rows:
+        return await self._session.fetch("list_operations_on", params, idempotent=True)
 
 
 _to_operation = rows.reader(OperationRecord)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.dispatch.delivery_search import DeliverySearch, DispatchFacts
 from leaseq.errors import ServerUnreachable, TaskNotFound
-from leaseq.ledger.operation_log import OperationFilter, OperationLog
+from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
 from leaseq.ledger.task_facts import OpenWorker, Situation, TaskFacts
@@ -86,8 +86,8 @@ class FactReader:
 
     async def _read_history(self, situation: Situation) -> Facts:
         task = situation.task
-        listing = await self._operations.list_operations(
-            OperationFilter(target=task.task_id, limit=MOST_OPERATIONS), tenant=None
+        operations = await self._operations.list_on_task(
+            task.task_id, tenant=task.tenant, limit=MOST_OPERATIONS
         )
         return Facts(
             now=situation.now,
@@ -97,7 +97,7 @@ class FactReader:
             last_attempt=await self._ledger.find_last_attempt(task.task_id)
             if task.attempt
             else None,
-            operations=listing.operations,
+            operations=operations,
         )
 
     async def _read_waiting(self, situation: Situation) -> Facts:

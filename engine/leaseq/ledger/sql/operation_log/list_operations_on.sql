@@ -1,6 +1,6 @@
 -- List the operations on one target, newest first, one page, as list_operations.sql does. The
 -- statement follows the index on targets: a target has few operations, and may have none among the
--- latest thousands.
+-- latest thousands. `with_unbound` adds the operations of actors that were bound to no tenant.
 with page as materialized (
     select o.*
     from (
@@ -9,7 +9,7 @@ with page as materialized (
         order by id desc
         limit %(rows)s
     ) as o
-    where (%(tenant)s::text is null or o.tenant = %(tenant)s)
+    where (%(tenant)s::text is null or o.tenant = %(tenant)s or (%(with_unbound)s and o.tenant is null))
         and (%(action)s::text is null or o.action = %(action)s)
         and (%(key_id)s::text is null or o.key_id = %(key_id)s)
     order by o.id desc
