@@ -20,7 +20,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.fair_turns import FairTurns
 from leaseq.ledger.operation_log import Actor
 from leaseq.ledger.schema import require_schema
-from leaseq.loop import end
+from leaseq.loop import end, run_forever
 from leaseq.operations.engine import Engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
@@ -41,6 +41,8 @@ POOL_SIZE = 8
 BATCH_TURNS = 2
 # The schema is checked through a separate connection, so that clients cannot occupy it.
 SCHEMA_SECONDS = 5.0
+# Held answers whose key has ended are looked for this often.
+WITHDRAWN_SECONDS = 1.0
 # Of the looks at all tasks that clients wait for. Many clients share one process, so it looks more
 # often than a program that waits for its own tasks. Where a look takes long, because there are
 # thousands of tasks or because Postgres is busy, looks take a tenth of its time at most.
@@ -131,6 +133,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = service.authenticator.keys
         if keys is not None:
             tasks.append(asyncio.create_task(keys.keep_fresh(stop=service.stopping)))
+            tasks.append(asyncio.create_task(_end_what_keys_held(service, keys)))
         tasks.append(asyncio.create_task(_release_when_stopping(service)))
         try:
             yield service
@@ -141,6 +144,17 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
                 await keys.aclose()
             await service.rates.aclose()
             await service.quotas.aclose()
+
+
+async def _end_what_keys_held(service: Service, keys: KeyRing) -> None:
+    """Wake the streams and waits of keys that were revoked or have expired, so that they end."""
+
+    async def wake() -> None:
+        service.held.wake(keys.is_withdrawn)
+
+    await run_forever(
+        wake, name="withdrawn keys", interval_seconds=WITHDRAWN_SECONDS, stop=service.stopping
+    )
 
 
 async def _release_when_stopping(service: Service) -> None:

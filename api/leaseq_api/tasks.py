@@ -7,6 +7,8 @@ outcome of that call is a problem. The two busiest routes are answered directly 
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -274,8 +276,12 @@ async def _await_end(service: Service, scope: Scope, task_id: str, *, seconds: f
     task = await tasks.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
-    with service.held.hold(scope):
-        await service.engine.waiter.wait(task_id, timeout=seconds)
+    waiter = service.engine.waiter
+    with service.held.hold(scope) as answer, waiter.watch(task_id, ends_only=True) as watch:
+        answer.news = watch.news
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await watch.news.wait()
     await service.check_again(scope)
     return await tasks.find(task_id)
 

@@ -38,7 +38,9 @@ async def stream_fleet(
         type=None if query.type is UNSET else query.type,
     )
     since = parse_horizon(stream.last_id)
-    with service.held.hold(scope), service.engine.feed.listen(wanted, since=since) as listener:
+    feed = service.engine.feed
+    with service.held.hold(scope) as answer, feed.listen(wanted, since=since) as listener:
+        answer.news = listener.news
         await stream.begin()
         if stream.head_only:
             return

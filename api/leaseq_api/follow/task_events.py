@@ -39,7 +39,8 @@ async def stream_task(stream: EventStream, service: Service, scope: Scope, _: Fe
     tenant = principal_of(scope).tenant
     sent = SentEvents(parse_position(stream.last_id), contents=may_read_contents(scope))
     go_on = partial(service.may_hold, scope)
-    with service.held.hold(scope), service.engine.follower.watch(task_id) as watch:
+    with service.held.hold(scope) as answer, service.engine.follower.watch(task_id) as watch:
+        answer.news = watch.news
         look = await service.engine.follower.look(watch, tenant=tenant, after=sent.position.ends)
         if sent.is_complete(look):
             await stream.refuse_to_continue()
