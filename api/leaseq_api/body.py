@@ -52,12 +52,17 @@ def decode_item(raw: bytes | memoryview, decoder: msgspec.json.Decoder[T]) -> T 
         return _refusal(error, "the item")
 
 
-def check_media_type(headers: Mapping[bytes, bytes], other: re.Pattern[str] | None = None) -> None:
+def check_media_type(
+    headers: Mapping[bytes, bytes],
+    other: re.Pattern[str] | None = None,
+    *,
+    named: str = "application/json",
+) -> None:
     """Raise `Refused` unless the body is JSON in UTF-8, or of the `other` media type."""
     given = headers.get(b"content-type", b"").decode("latin-1")
     if not (other or _CONTENT_TYPE).fullmatch(given.strip()):
         raise Refused(
-            "media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8"
+            "media_type_unsupported", f"the body must have Content-Type: {named}, in UTF-8"
         )
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refused("media_type_unsupported", "the body must not be compressed")

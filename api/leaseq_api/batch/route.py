@@ -58,7 +58,8 @@ async def answer_batch(service: Service, scope: Scope, receive: Receive, send: S
             f"a batch has no {HEADER}: give each item an idempotency_key of its own"
         )
     by_line = headers.get(b"content-type", b"").lower().startswith(NDJSON)
-    check_media_type(headers, _NDJSON_TYPE if by_line else None)
+    named = "application/json or application/x-ndjson"
+    check_media_type(headers, _NDJSON_TYPE if by_line else None, named=named)
     if service.batches >= MOST_BATCHES:
         raise Refused("overloaded", "too many batches are being received; try again in a moment")
     recorder = Recorder(

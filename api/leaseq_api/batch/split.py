@@ -74,7 +74,11 @@ def split_array(raw: bytes) -> Iterator[memoryview]:
     `Refused` where the array itself is not JSON."""
     begin = _BEGIN.match(raw)
     if begin is None:
-        raise Refused("submission_invalid", "the body of a batch is an array", pointer="")
+        raise Refused(
+            "submission_invalid",
+            "the body of a batch is an array; lines have the Content-Type application/x-ndjson",
+            pointer="",
+        )
     view, count = memoryview(raw), 0
     at, ended = begin.end(), begin[1]
     while ended is None:
