@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from leaseq.cli.commands import why as command
 from leaseq.model import State
-from leaseq.operations.why.answer import Why
+from leaseq.operations.why.answer import CaseName, Why
 from leaseq.operations.why.explain import explain
 from support.cli import Command, Stage
 from support.why_cases import FORGED
@@ -104,6 +105,21 @@ def test_watch_ends_with_the_task(leaseq: Command, stage: Stage) -> None:
     result = leaseq("why", task_id, "--watch")
     assert result.exit_code == 1
     assert result.stdout.startswith("It was cancelled by command line")
+
+
+def test_watch_prints_a_new_sentence_and_not_the_same_one_again(
+    leaseq: Command, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = stage.submit()
+    first = {forged.case: explain(forged.facts) for forged in reversed(FORGED)}
+    cases: list[CaseName] = ["in_lane", "in_lane", "taken", "running", "running", "succeeded"]
+    looks = iter(first[case] for case in cases)
+    monkeypatch.setattr(command, "explain", lambda _: next(looks))
+    monkeypatch.setattr(command, "WATCH_SECONDS", 0.0)
+    result = leaseq("why", task_id, "--watch")
+    shown = [line for line in result.stdout.splitlines() if line.startswith("It ")]
+    expected: list[CaseName] = ["in_lane", "taken", "running", "succeeded"]
+    assert (result.exit_code, shown) == (0, [first[case].sentence for case in expected])
 
 
 def test_exit_code_of_every_case() -> None:
