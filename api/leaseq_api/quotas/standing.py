@@ -88,8 +88,8 @@ class Standing:
         return self.limits.unfinished is not None or self.limits.unfinished_per_queue is not None
 
     def see_listed(self, listed: Counter[str]) -> None:
-        """Take over the count of the ledger. A task that was recorded before or during the look is
-        in it; those in flight are added, because they may not be."""
+        """Take over the count of the ledger. Tasks in flight are added, because they may not be in
+        it. A task that began and was recorded while the ledger counted is missed until the next look."""
         self.listed = listed
         self.added = Counter(self.in_flight)
         self._total = self.listed.total() + self.added.total()

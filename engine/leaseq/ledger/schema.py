@@ -199,7 +199,8 @@ def _compare(present: dict[int, str]) -> None:
         checksum = present.get(migration.version, migration.checksum)
         if checksum != migration.checksum:
             raise SchemaMismatch(
-                f"migration {migration.version} in this schema is not the one of this code"
+                f"migration {migration.version} in this schema is not the one of this code: another build "
+                "of leaseq has applied it; use that build, or another database"
             )
 
 
