@@ -174,7 +174,9 @@ async def test_api_answers_any_bytes_without_growth(
         while process.num_fds() > files + AT_ONCE:  # noqa: ASYNC110 (the service emits no event)
             await asyncio.sleep(0.05)
     worrying = {line["event"] for line in api.said if line["level"] not in ("debug", "info")}
-    assert worrying <= {"server.doubted"} | ({"auth.failed"} if key else set()), worrying
+    # Many thousands of requests have more refused changes than keep rows in an hour.
+    expected = {"server.doubted", "operation.refusals"} | ({"auth.failed"} if key else set())
+    assert worrying <= expected, worrying
     assert api.other == []
     print(f"{len(fuzzing.answers)} answers, statuses {sorted(statuses)}")
     print(
