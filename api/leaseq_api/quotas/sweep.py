@@ -44,7 +44,10 @@ class Sweep:
         if mine:
             await self._quotas.fold_counts()
         keys = [(tenant, queue) for tenant in mine for queue in listed[tenant]]
-        self._places = {key: place for key, place in self._places.items() if key in set(keys)}
+        # Those of tenants that another process sweeps this time are kept: the next time goes on there.
+        self._places = {
+            key: place for key, place in self._places.items() if key[1] in listed.get(key[0], ())
+        }
         for start in range(0, len(keys), MOST_QUEUES):
             await self._sweep_fronts(keys[start : start + MOST_QUEUES], limited)
 
