@@ -6,6 +6,7 @@ import asyncio
 import signal
 from datetime import datetime
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -71,7 +72,32 @@ async def test_counts_outlive_their_process(services: Services, client: Client) 
     assert found.total(ATTEMPTS, queue="default", type="nap") == 21
     assert found.total("leaseq_tasks_ended_total", state="SUCCESS") == 20
     assert found.total("leaseq_attempt_duration_seconds_count") == 20
+    assert found.total("leaseq_wait_seconds_count") >= 20
+    assert found.total("leaseq_crashes_total", kind="loss") == 1
+    assert found.total("leaseq_child_exits_total", reason="died") == 1
     assert found.total("leaseq_children") == 1
+    assert found.total("leaseq_store_up") == 2
+    assert 0 <= found.total("leaseq_heartbeat_age_seconds") < 2.0
+
+
+async def test_the_api_measures_its_requests_by_route(services: Services) -> None:
+    service = await services.start("api", "--port", "0")
+    (started,) = await service.hear("api.started")
+    address = f"http://127.0.0.1:{started['port']}"
+    async with httpx.AsyncClient(base_url=address) as http:
+        answer = await http.post("/api/tasks", json={"type": "nap", "payload": {"seconds": 0}})
+        assert answer.status_code == 202, answer.text
+        for _ in range(2):
+            await http.get(f"/api/tasks/{answer.json()['task_id']}")
+        await http.request("BREW", "/api/tasks")
+        await http.get("/nowhere", headers={"Host": "evil.example"})
+    found = await scrape(started["port"])
+    requests = "leaseq_http_request_duration_seconds_count"
+    assert found.total(requests, method="POST", route="/api/tasks", status="202") == 1
+    assert found.total(requests, method="GET", route="/api/tasks/{task_id}", status="200") == 2
+    assert found.total(requests, method="GET", route="", status="421") == 1
+    assert found.total("leaseq_refusals_total", code="host_unknown") == 1
+    assert found.total("leaseq_submissions_total", type="nap", result="created") == 1
 
 
 async def until_total(port: int, count: int, **labels: str) -> None:
