@@ -25,8 +25,15 @@ OPERATOR = Actor(name="ada", key_id=None, tenant=None)
 
 @pytest.fixture
 def config(config: Config) -> Config:
-    """Workers count as silent after half a minute, so that a slow machine makes none of them so."""
-    return replace(config, lease_seconds=60.0, heartbeat_seconds=2.0)
+    """Workers count as silent after half a minute, so that a slow machine makes none of them so. A
+    task that was handed back twice stays so while it is asked about."""
+    return replace(
+        config,
+        lease_seconds=60.0,
+        heartbeat_seconds=2.0,
+        hand_back_base_seconds=600.0,
+        hand_back_cap_seconds=600.0,
+    )
 
 
 @asynccontextmanager
