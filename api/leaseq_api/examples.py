@@ -186,6 +186,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
             "One queue with five waiting deliveries",
             _example(
                 QueueList,
+                next_cursor=None,
                 queues=[
                     _example(
                         QueueView,

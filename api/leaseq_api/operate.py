@@ -35,17 +35,24 @@ DEPTHS_SECONDS = 2.0
 _pause_body = msgspec.json.Decoder(PauseBody)
 
 
-@get("/queues", scope="read", codes=api_codes("lists_busy"))
-async def list_queues(request: AnyRequest, service: Injected) -> Response[QueueList]:
-    """List the queues, with the deliveries that wait in each, and who paused it and why."""
-    records = await service.lists.list_queues()
+@get("/queues", scope="read", query=("limit", "cursor"), codes=api_codes("lists_busy"))
+async def list_queues(
+    request: AnyRequest,
+    service: Injected,
+    limit: given.Limit = 50,
+    cursor: given.NameCursor = "",
+) -> Response[QueueList]:
+    """List the queues by name, with the deliveries that wait in each, and who paused it and why."""
+    limit, after = given.check_limit(limit), given.check_name_cursor(cursor)
+    records = await service.lists.list_queues(after=after, limit=limit)
     whole = principal_of(request.scope).tenant is None
     depths: dict[str, Depths] = {}
     if whole:
         names = [record.name for record in records]
         depths = await service.engine.count_deliveries(names, seconds=DEPTHS_SECONDS)
     views = [queue_view(each, depths.get(each.name), whole=whole) for each in records]
-    return Response(QueueList(queues=views))
+    more = records[-1].name if len(records) == limit else None
+    return Response(QueueList(queues=views, next_cursor=more))
 
 
 @post(
@@ -101,10 +108,10 @@ async def list_workers(
 
 @get("/types", scope="read", query=("limit", "cursor"), codes=api_codes("lists_busy"))
 async def list_types(
-    service: Injected, limit: given.Limit = 50, cursor: given.TypeCursor = ""
+    service: Injected, limit: given.Limit = 50, cursor: given.NameCursor = ""
 ) -> Response[TypeList]:
     """List the registered task types by name, with the schema of the payload of each."""
-    limit, after = given.check_limit(limit), given.check_type_cursor(cursor)
+    limit, after = given.check_limit(limit), given.check_name_cursor(cursor)
     found = await service.lists.list_types(after=after, limit=limit)
     more = found[-1].type if len(found) == limit else None
     return Response(TypeList(types=[type_view(each) for each in found], next_cursor=more))

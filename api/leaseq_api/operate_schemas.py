@@ -45,9 +45,10 @@ class QueueView(Struct, frozen=True, kw_only=True):
 
 
 class QueueList(Struct, frozen=True, kw_only=True):
-    """Every known queue."""
+    """Queues by name. If there are more, `next_cursor` is not null."""
 
     queues: list[QueueView]
+    next_cursor: Name | None
 
 
 class PausedView(Struct, frozen=True, kw_only=True):

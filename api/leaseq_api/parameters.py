@@ -66,7 +66,7 @@ Ended = Annotated[bool, QueryParameter(description="Include revoked and expired 
 Closed = Annotated[bool, QueryParameter(description="Include closed workers")]
 
 
-TypeCursor = Annotated[
+NameCursor = Annotated[
     str,
     QueryParameter(
         description="`next_cursor` of the previous page",
@@ -108,8 +108,8 @@ def check_queue_name(text: str) -> str:
     return text
 
 
-def check_type_cursor(text: str) -> str:
-    """The name of a type after which to continue. Empty: from the beginning."""
+def check_name_cursor(text: str) -> str:
+    """The name of a type or queue after which to continue. Empty: from the beginning."""
     if text and not NAME.fullmatch(text):
         raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
     return text
@@ -191,19 +191,19 @@ __all__ = [
     "Ended",
     "KeyId",
     "Limit",
+    "NameCursor",
     "OwnKey",
     "QueueName",
     "TaskId",
     "TenantName",
-    "TypeCursor",
     "WaitSeconds",
     "check_key",
     "check_key_id",
     "check_limit",
+    "check_name_cursor",
     "check_query",
     "check_queue_name",
     "check_task_id",
-    "check_type_cursor",
     "check_wait",
     "read_filter",
 ]

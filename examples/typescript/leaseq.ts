@@ -207,6 +207,7 @@ export interface ProgressView {
 
 export interface QueueList {
   queues: QueueView[];
+  next_cursor: string | null;
 }
 
 export interface QueueQuotaUse {
@@ -489,7 +490,7 @@ export interface Operations {
   list_queues: {
     method: "GET";
     path: "/api/queues";
-    query: {};
+    query: { limit?: number; cursor?: string; };
     body: undefined;
     answer: QueueList;
   };

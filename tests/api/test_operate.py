@@ -22,7 +22,7 @@ from support.ledger import open_worker
 
 
 async def test_queues_and_what_waits_in_them(api: Api) -> None:
-    assert await api.get("/api/queues") == {"queues": []}
+    assert await api.get("/api/queues") == {"queues": [], "next_cursor": None}
     for priority in ("high", "normal", "normal", "low"):
         await api.submitted({"type": "add", "payload": 1, "queue": "busy", "priority": priority})
     await api.service.engine.pusher.aclose()
@@ -72,13 +72,27 @@ async def test_the_depths_of_many_queues_are_read_together(
         monkeypatch.setattr(
             stores.lists._client, name, counted(getattr(stores.lists._client, name), trips)
         )
-    queues = (await api.get("/api/queues"))["queues"]
+    queues = (await api.get("/api/queues?limit=200"))["queues"]
     assert len(trips) <= 10
     # a key of another type counts as empty, and is removed
     assert queues[7]["depths"]["parked"] == 0
     assert (queues[120]["depths"]["normal"], queues[121]["depths"]["normal"]) == (10, 0)
     assert queues[120]["depths"]["backlog_since"] is not None
     assert queues[121]["depths"]["backlog_since"] is None
+
+
+async def test_queues_are_listed_in_pages(api: Api) -> None:
+    """Clients make up names. A list of all of them would have no bound."""
+    names = [f"q{number:02}" for number in range(5)]
+    await api.service.engine.stores.queues.register_queues(names)
+    cursor = ""
+    for expected, more in ((names[:2], names[1]), (names[2:4], names[3]), (names[4:], None)):
+        page = await api.get(f"/api/queues?limit=2&cursor={cursor}")
+        assert [queue["name"] for queue in page["queues"]] == expected
+        assert page["next_cursor"] == more
+        cursor = page["next_cursor"]
+    for query in ("limit=0", "limit=201", "cursor=a%20b"):
+        problem(await api.client.get(f"/api/queues?{query}"), "parameter_invalid")
 
 
 async def test_a_name_that_is_not_known_cannot_be_paused_beside_very_many(

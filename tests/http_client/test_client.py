@@ -188,7 +188,7 @@ async def test_queues_are_paused_and_resumed_and_workers_listed(
     await leaseq.submit("charge", {}, queue="billing")
     paused = await leaseq.pause("billing")
     assert (paused.name, paused.paused) == ("billing", True)
-    queues = {queue.name: queue for queue in await leaseq.list_queues()}
+    queues = {queue.name: queue for queue in await leaseq.list_queues(page_size=1)}
     assert queues["billing"].paused
     assert queues["billing"].depths.waiting == 1
     assert not (await leaseq.resume("billing")).paused

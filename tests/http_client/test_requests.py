@@ -94,7 +94,7 @@ def test_id_and_query_are_quoted() -> None:
 
 
 async def test_key_and_tenant_are_sent_and_a_prefix_of_the_address_is_kept(kind: Kind) -> None:
-    script = Script(httpx.Response(200, json={"queues": []}))
+    script = Script(httpx.Response(200, json={"queues": [], "next_cursor": None}))
     http = (
         httpx.AsyncClient(transport=script)
         if kind is AsyncClient
@@ -106,7 +106,7 @@ async def test_key_and_tenant_are_sent_and_a_prefix_of_the_address_is_kept(kind:
         leaseq.client = client
         assert await leaseq.list_queues() == []
     (request,) = script.requests
-    assert str(request.url) == "https://proxy.example/queue/api/queues"
+    assert str(request.url) == "https://proxy.example/queue/api/queues?limit=50"
     assert request.headers["authorization"] == "Bearer lq_1_x"
     assert request.headers["leaseq-tenant"] == "acme"
     assert request.headers["user-agent"].startswith("leaseq-http/")

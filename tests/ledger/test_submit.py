@@ -296,7 +296,9 @@ async def test_a_replay_writes_and_locks_nothing(
     async with holding(pool) as held:
         other = Submitter(TaskLedger(held), retention_seconds=RETENTION)
         inside = await _one(other, submission(idempotency_key="k"))
-        written = await held.fetch("list_queues")  # the transaction is alive
+        written = await held.fetch(
+            "list_queues", {"after": "", "limit": 1}
+        )  # the transaction is alive
         outside = await _one(submitter, submission(idempotency_key="k"))
 
     assert inside == outside == replace(first, replayed=True)

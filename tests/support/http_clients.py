@@ -38,7 +38,9 @@ class Either:
 
 
 # These return iterators, which are read to their end.
-ITERATING = frozenset({"events", "list_operations", "list_tasks", "watch"})
+ITERATING = frozenset(
+    {"events", "list_operations", "list_queues", "list_tasks", "list_types", "watch"}
+)
 
 
 def _of_async(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -249,9 +249,17 @@ class AsyncClient:
         it makes another task. Raises `TaskNotFound` and `TaskConflict`."""
         return await self._send(calls.free_key(task_id))
 
-    async def list_queues(self) -> list[Queue]:
-        """Read the queues, with the deliveries that wait in each."""
-        return (await self._send(calls.list_queues())).queues
+    async def list_queues(self, *, page_size: int = 50) -> AsyncIterator[Queue]:
+        """Read the queues by name, with the deliveries that wait in each, page by page while you
+        iterate."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(calls.list_queues(page_size=page_size, cursor=cursor))
+            for queue in page.queues:
+                yield queue
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
 
     async def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
         """Pause a queue: no more of its tasks start. The reason is shown to others. Raises

@@ -68,7 +68,7 @@ ROUTES = {
     "list_operations": Route(
         "GET", "/api/operations", ("action", "target", "key_id", "limit", "cursor")
     ),
-    "list_queues": Route("GET", "/api/queues"),
+    "list_queues": Route("GET", "/api/queues", ("limit", "cursor")),
     "pause": Route("POST", "/api/queues/{queue}/pause"),
     "resume": Route("POST", "/api/queues/{queue}/resume"),
     "show_quota": Route("GET", "/api/quota"),
@@ -213,9 +213,9 @@ def list_operations(
     return _call("list_operations", _as(OperationPage), query=query)
 
 
-def list_queues() -> Call[QueueList]:
-    """Read the queues."""
-    return _call("list_queues", _as(QueueList))
+def list_queues(*, page_size: int = 50, cursor: str | None = None) -> Call[QueueList]:
+    """Read one page of the queues."""
+    return _call("list_queues", _as(QueueList), query={"limit": page_size, "cursor": cursor})
 
 
 def pause(queue: str, *, reason: str | None = None) -> Call[PausedQueue]:

@@ -244,9 +244,16 @@ class Client:
         it makes another task. Raises `TaskNotFound` and `TaskConflict`."""
         return self._send(calls.free_key(task_id))
 
-    def list_queues(self) -> list[Queue]:
-        """Read the queues, with the deliveries that wait in each."""
-        return (self._send(calls.list_queues())).queues
+    def list_queues(self, *, page_size: int = 50) -> Iterator[Queue]:
+        """Read the queues by name, with the deliveries that wait in each, page by page while you
+        iterate."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.list_queues(page_size=page_size, cursor=cursor))
+            yield from page.queues
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
 
     def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
         """Pause a queue: no more of its tasks start. The reason is shown to others. Raises

@@ -270,9 +270,10 @@ class Queue(Struct, frozen=True, kw_only=True):
 
 
 class QueueList(Struct, frozen=True, kw_only=True):
-    """Every known queue."""
+    """One page of queues."""
 
     queues: list[Queue]
+    next_cursor: str | None
 
 
 class PausedQueue(Struct, frozen=True, kw_only=True):

@@ -24,9 +24,11 @@ class QueueLedger:
         """Make queues known."""
         await self._session.fetch("register_queues", {"names": list(names)}, idempotent=True)
 
-    async def list_queues(self) -> list[QueueRecord]:
-        """Every known queue."""
-        found = await self._session.fetch("list_queues", idempotent=True)
+    async def list_queues(self, *, after: str = "", limit: int | None = None) -> list[QueueRecord]:
+        """The next known queues by name; without a limit, all of them."""
+        found = await self._session.fetch(
+            "list_queues", {"after": after, "limit": limit}, idempotent=True
+        )
         return [rows.to_queue(row) for row in found]
 
     async def list_served(self) -> list[str]:

@@ -55,10 +55,10 @@ class Lists:
         async with self.turn():
             return await self._tasks.list_attempts(task_id, tenant=tenant)
 
-    async def list_queues(self) -> list[QueueRecord]:
-        """Every known queue."""
+    async def list_queues(self, *, after: str, limit: int) -> list[QueueRecord]:
+        """The next known queues by name."""
         async with self.turn():
-            return await self._queues.list_queues()
+            return await self._queues.list_queues(after=after, limit=limit)
 
     async def list_workers(self, *, closed: bool, limit: int) -> list[WorkerRecord]:
         """Workers, newest first."""

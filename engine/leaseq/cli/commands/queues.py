@@ -36,7 +36,8 @@ def queues(ctx: click.Context, as_json: bool) -> None:
         return
     found = reading(_list_queues)
     if as_json:
-        print_json(QueueList(queues=[queue_view(record, depths) for record, depths in found]))
+        views = [queue_view(record, depths) for record, depths in found]
+        print_json(QueueList(queues=views, next_cursor=None))
     elif found:
         print_table(
             ("queue", "state", *LANES, "more since", "oldest", "paused by"),
