@@ -177,7 +177,7 @@ async def test_a_task_that_waits_for_its_next_attempt(
         assert answer.why.next_at == (await client.find(task_id)).run_at
 
         unknown = await client.submit("noet")
-        await worker.hear("attempt.settled", task_id=unknown, count=2)
+        await worker.hear("attempt.settled", task_id=unknown)
         answer = await askers.until(unknown, "handed_back")
         assert answer.code == 1
         done = await client.submit("nap", seconds=0)
