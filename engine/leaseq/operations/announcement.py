@@ -14,11 +14,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
 from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from leaseq import __version__
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.services import Role, ServiceLedger
 from leaseq.loop import end, run_forever
@@ -40,7 +40,7 @@ class Announcement:
         self._ledger = ledger
         self._role = role
         self._describe = describe
-        self._process = (socket.gethostname(), os.getpid(), __version__)
+        self._process = (socket.gethostname(), os.getpid(), version("leaseq"))
         self._written: dict[str, Any] | None = None
         self._due = 0.0
 
