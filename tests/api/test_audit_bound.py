@@ -109,7 +109,7 @@ async def test_a_refusal_whose_count_is_lost_leaves_an_unconfirmed_row(
 
 async def test_a_count_that_is_sent_twice_counts_once(session: Session, plain: Connection) -> None:
     log, actor = OperationLog(session), Actor(name="a", key_id=None, tenant=None)
-    first, second = new_task_id(), new_task_id()
+    first, second = sorted((new_task_id(), new_task_id()))
     for operation_id in (first, second):
         await log.record(operation_id, action="cancel", target="x", actor=actor)
     for _ in range(2):

@@ -72,8 +72,8 @@ async def test_a_quota_goes_through_an_outage_of_postgres(
         await asyncio.to_thread(server.stop, "immediate")
         problem(await api.submit(BODY), "server_unreachable")
         # Whether that one is recorded is not known, so no other is refused because of it.
-        for answer in await asyncio.gather(*(api.submit(BODY) for _ in range(20))):
-            problem(answer, "server_unreachable")
+        for _ in range(10):
+            problem(await api.submit(BODY), "server_unreachable")
         await asyncio.to_thread(server.start)
         await until_ready(api)
         await api.service.quotas.look()

@@ -82,14 +82,16 @@ async def open_api(config: Config) -> AsyncIterator[Api]:
     await asyncio.wait(
         {living, asyncio.ensure_future(opened.wait())}, return_when=asyncio.FIRST_COMPLETED
     )
-    if opened.is_set():
-        transport = httpx.ASGITransport(cast(Any, app))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            document = await document_of(client, key_required=config.require_idempotency_key)
-            client.event_hooks["response"].append(judge(document))
-            yield Api(app, client, document)
-    over.set()
-    await living
+    try:
+        if opened.is_set():
+            transport = httpx.ASGITransport(cast(Any, app))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+                document = await document_of(http, key_required=config.require_idempotency_key)
+                http.event_hooks["response"].append(judge(document))
+                yield Api(app, http, document)
+    finally:
+        over.set()
+        await living
 
 
 async def document_of(client: httpx.AsyncClient, *, key_required: bool = False) -> Document:

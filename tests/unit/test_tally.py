@@ -56,6 +56,28 @@ async def test_handed_over_counts_are_added_up_and_not_kept() -> None:
     assert found.total(f"{DURATION}_count") == 2
 
 
+async def test_a_supervisor_adds_its_own_counts_to_those_of_its_children() -> None:
+    """A series that stands twice in an answer is dropped by Prometheus."""
+    child, supervisor = Tally(), Tally()
+    child.of_task("q", "t").settled(Outcome.ERRORED, State.FAILED, 2.0)
+    supervisor.add(child.take())
+    supervisor.of_task("q", "t").lost(State.FAILED)
+    for accept in ("", OPENMETRICS):
+        found = await exposed(supervisor, accept)
+        each = [(sample.name, *sample.labels.items()) for sample in found.samples]
+        assert len(each) == len(set(each))
+        assert found.total("leaseq_tasks_ended_total", state="FAILED") == 2
+        assert found.total("leaseq_attempt_duration_seconds_count") == 1
+
+
+async def test_two_sources_of_a_gauge_are_one_series() -> None:
+    tally = Tally()
+    tally.set("leaseq_store_up", 0, "ledger")
+    later = [Series("leaseq_store_up", ("ledger",), 1)]
+    text, content_type = await Exposition("worker", tally.series, lambda: later).render("")
+    assert parse(text.decode(), content_type).total("leaseq_store_up", store="ledger") == 1
+
+
 def test_series_of_another_version_are_left_out() -> None:
     supervisor = Tally()
     supervisor.add([Series("leaseq_from_the_future_total", (), 1)])

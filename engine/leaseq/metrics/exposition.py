@@ -24,7 +24,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from leaseq.metrics.catalogue import METRICS, Role
-from leaseq.metrics.tally import BOUNDS, Series
+from leaseq.metrics.tally import BOUNDS, Labels, Series
 
 # Powers of two, and infinity.
 EXPOSED = BOUNDS[::2]
@@ -71,11 +71,24 @@ class Families(Collector):
         families = {
             name: _family(name) for name, metric in METRICS.items() if self._role in metric.roles
         }
-        for series in self._series:
-            if series.name in families:
-                _add(families[series.name], series)
+        for series in _merged(each for each in self._series if each.name in families):
+            _add(families[series.name], series)
         yield from families.values()
         yield from ProcessCollector(registry=None).collect()
+
+
+def _merged(found: Iterable[Series]) -> Iterable[Series]:
+    """Each series once. A supervisor counts lost attempts itself, beside those that its worker
+    processes report, and both count. Of a gauge with two sources the later one does."""
+    merged: dict[tuple[str, Labels], Series] = {}
+    for series in found:
+        key = series.name, series.labels
+        before = merged.get(key)
+        if before is not None and METRICS[series.name].kind in ("counter", "histogram"):
+            counts = (*before.counts, *series.counts)
+            series = Series(series.name, series.labels, before.value + series.value, counts)
+        merged[key] = series
+    return merged.values()
 
 
 def _family(name: str) -> Metric:
