@@ -24,8 +24,8 @@ async def test_an_ending_counts_once_in_each_metric() -> None:
     tally = Tally()
     counts = tally.of_task("billing", "charge")
     for waited in (0.001, 0.2, 0.0):
-        counts.start(waited)
-    counts.settled(Outcome.SUCCEEDED, State.SUCCESS, 0.5)
+        counts.starts.append(waited)
+    counts.successes.append(0.5)
     counts.settled(Outcome.ERRORED, State.SCHEDULED, 2.0)
     counts.lost(State.FAILED)
     found = await exposed(tally)
@@ -45,7 +45,7 @@ async def test_an_ending_counts_once_in_each_metric() -> None:
 async def test_handed_over_counts_are_added_up_and_not_kept() -> None:
     child, supervisor = Tally(), Tally()
     for _ in range(2):
-        child.of_task("billing", "charge").settled(Outcome.SUCCEEDED, State.SUCCESS, 0.1)
+        child.of_task("billing", "charge").successes.append(0.1)
         child.count("leaseq_attempts_fenced_total", "billing")
         sent = msgspec.json.encode(child.take())
         supervisor.add(msgspec.json.decode(sent, type=tuple[Series, ...]))
@@ -88,7 +88,7 @@ async def test_a_bucket_counts_the_values_up_to_its_bound() -> None:
     values = [0.0001, BOUNDS[0], 0.0012, 1.0, 1.1, 3.0, 5_000.0]
     tally = Tally()
     for value in values:
-        tally.of_task("a", "b").settled(Outcome.SUCCEEDED, State.SUCCESS, value)
+        tally.of_task("a", "b").successes.append(value)
     found = await exposed(tally)
     for bound in EXPOSED:
         below = sum(value <= bound for value in values)
@@ -105,7 +105,7 @@ async def test_a_bucket_counts_the_values_up_to_its_bound() -> None:
 async def test_ten_thousand_types_are_few_series() -> None:
     tally = Tally()
     for number in range(10_000):
-        tally.of_task("billing", f"type{number}").settled(Outcome.SUCCEEDED, State.SUCCESS, 0.1)
+        tally.of_task("billing", f"type{number}").successes.append(0.1)
     found = await exposed(tally)
     series = [each for each in found.samples if each.name == "leaseq_attempts_total"]
     assert len(series) == MOST_PAIRS + 1
@@ -126,7 +126,7 @@ async def test_ten_thousand_queues_are_few_series() -> None:
 
 async def test_both_formats_tell_the_same() -> None:
     tally = Tally()
-    tally.of_task('a"\\', "b").settled(Outcome.SUCCEEDED, State.SUCCESS, 0.1)
+    tally.of_task('a"\\', "b").successes.append(0.1)
     plain, open_metrics = await exposed(tally), await exposed(tally, OPENMETRICS)
     assert plain.total("leaseq_attempts_total", queue='a"\\') == 1
     assert ours(plain) == ours(open_metrics)

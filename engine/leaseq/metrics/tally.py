@@ -1,7 +1,8 @@
 """The counts of a process, in plain memory.
 
-A count costs an addition, and an observation a bisection and two additions. The library's own
-counters take a lock for each of several numbers (docs/decisions/0052-own-counts-the-librarys-words.md).
+A count costs an addition, and an observation a bisection and two additions; the two of each attempt
+are made once a second, for all of its type. The library's own counters take a lock for each of
+several numbers (docs/decisions/0052-own-counts-the-librarys-words.md).
 
 A worker process hands its counts to its supervisor every second (`take`), which adds them to its
 own (`add`). So counts outlive the process, and one that is killed takes those of the last second
@@ -62,7 +63,7 @@ class TaskCounts:
 
     __slots__ = (
         *("created", "ended", "labels", "ran_seconds", "replayed", "runs"),
-        *("succeeded", "waited_seconds", "waits"),
+        *("starts", "succeeded", "successes", "waited_seconds", "waits"),
     )
 
     def __init__(self, labels: Labels) -> None:
@@ -75,23 +76,19 @@ class TaskCounts:
         self.replayed = 0
         self.succeeded = 0
         self.ended: dict[tuple[Outcome, State], int] = {}
-        # Two histograms, whose parts are here because an attempt touches both.
+        # An attempt only appends to these, and `series` counts them: the seconds that started
+        # attempts had waited, and those that successful ones took.
+        self.starts: list[float] = []
+        self.successes: list[float] = []
+        # Two histograms, without what the lists hold.
         self.waits = [0] * (len(BOUNDS) + 1)
         self.waited_seconds = 0.0
         self.runs = [0] * (len(BOUNDS) + 1)
         self.ran_seconds = 0.0
 
-    def start(self, waited: float) -> None:
-        """Count an attempt whose handler starts, so many seconds after its task was due."""
-        self.waits[bisect_left(BOUNDS, waited)] += 1
-        self.waited_seconds += waited
-
     def settled(self, outcome: Outcome, state: State, seconds: float) -> None:
-        """Count the ending of an attempt, and the state of its task."""
-        if state is _SUCCESS:
-            self.succeeded += 1
-        else:
-            self._end(outcome, state)
+        """Count the ending of an attempt that was no success, and the state of its task."""
+        self._end(outcome, state)
         self.runs[bisect_left(BOUNDS, seconds)] += 1
         self.ran_seconds += seconds
 
@@ -101,6 +98,7 @@ class TaskCounts:
 
     def series(self) -> Iterator[Series]:
         """The counts since the last `clear`."""
+        self._count_lists()
         if self.created:
             yield Series("leaseq_submissions_total", (*self.labels, "created"), self.created)
         if self.replayed:
@@ -124,6 +122,17 @@ class TaskCounts:
         for name, count in states.items():
             yield Series("leaseq_tasks_ended_total", (*self.labels, name), count)
         yield _packed("leaseq_attempt_duration_seconds", self.labels, self.runs, self.ran_seconds)
+
+    def _count_lists(self) -> None:
+        for seconds in self.starts:
+            self.waits[bisect_left(BOUNDS, seconds)] += 1
+        for seconds in self.successes:
+            self.runs[bisect_left(BOUNDS, seconds)] += 1
+        self.waited_seconds += sum(self.starts)
+        self.ran_seconds += sum(self.successes)
+        self.succeeded += len(self.successes)
+        self.starts.clear()
+        self.successes.clear()
 
     def _end(self, outcome: Outcome, state: State) -> None:
         self.ended[outcome, state] = self.ended.get((outcome, state), 0) + 1

@@ -285,8 +285,12 @@ class Engine:
                 if not answer.replayed and answer.state is State.PENDING
             ]
         )
+        counts, queue, type_name = None, "", ""
         for submission, answer in pairs:
-            counts = TALLY.of_task(answer.queue, submission.type)
+            # Neighbours mostly come from one call, and have one type.
+            if counts is None or submission.type != type_name or answer.queue != queue:
+                queue, type_name = answer.queue, submission.type
+                counts = TALLY.of_task(queue, type_name)
             if answer.replayed:
                 counts.replayed += 1
             else:

@@ -116,7 +116,7 @@ class Attempt:
         claimed, handlers = self.claimed, self._services.handlers
         if listening("attempt.started"):
             emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
-        self._counts.start(claimed.waited)
+        self._counts.starts.append(claimed.waited)
         self.handler = handler
         if handler.context_parameter is not None:
             self._handle = AttemptHandle(
@@ -329,7 +329,10 @@ class Attempt:
         claimed, ending = self.claimed, self._ending
         assert ending is not None, "it was settled"
         seconds = monotonic() - self._began
-        self._counts.settled(ending.outcome, settled.state, seconds)
+        if settled.state is State.SUCCESS:
+            self._counts.successes.append(seconds)
+        else:
+            self._counts.settled(ending.outcome, settled.state, seconds)
         fields = {
             "task_id": settled.task_id,
             "type": claimed.type,
