@@ -31,6 +31,8 @@ async def test_no_program_of_a_handler_inherits_a_password(
         "LEASEQ_POSTGRES_URL": services.config.postgres_url or "",
         "LEASEQ_REDIS_URL": services.config.redis_url or "",
     }
+    if services.config.handler_postgres_url:
+        urls["LEASEQ_HANDLER_POSTGRES_URL"] = services.config.handler_postgres_url
     env: dict[str, str] = {}
     if from_files:
         for name, url in urls.items():
@@ -49,7 +51,7 @@ async def test_no_program_of_a_handler_inherits_a_password(
     if from_files:
         assert seen["second program"] == ""
     else:
-        assert "LEASEQ_POSTGRES_URL is set but empty (a worker empties it" in seen["second program"]
+        assert "POSTGRES_URL is set but empty (a worker empties it" in seen["second program"]
     task = await client.ended(await client.submit("submits_elsewhere"))
     assert task.state is State.SUCCESS, task.error
 
