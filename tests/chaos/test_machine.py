@@ -57,10 +57,15 @@ SOMETIMES = {
     "a worker dies with its ending written and not released": (
         "crash after succeed_attempts",
         "crash after settle_attempts",
+        "crash after settle_failed",
         "crash after commit",
     ),
     "the answer to a commit is lost": ("lose commit",),
-    "the answer to a settle is lost": ("lose succeed_attempts", "lose settle_attempts"),
+    "the answer to a settle is lost": (
+        "lose succeed_attempts",
+        "lose settle_attempts",
+        "lose settle_failed",
+    ),
     "an ending is ambiguous": ("attempt.ambiguous",),
     "a reaper dies between two steps": (
         "crash after find_held",

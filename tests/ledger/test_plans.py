@@ -20,7 +20,7 @@ from leaseq.connections.postgres import PLANS
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.model import Claim
+from leaseq.model import Claim, State
 from support.ledger import errored, submission, succeeded
 from support.servers import TEMPLATE, _admin, _database_url
 
@@ -40,6 +40,9 @@ from generate_series(1, {TASKS}) as n;
 insert into leaseq.scheduled select id, now() + interval '1 hour' * random(), queue, priority from leaseq.tasks;
 insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)
 select 'default', idempotency_key, 'f', id, queue, now() + interval '7 days' from leaseq.tasks;
+insert into leaseq.dead_letters (task_id, tenant, queue, type, failed_at, code)
+select id, tenant, queue, type, now(), 'error' from leaseq.tasks;
+analyze leaseq.dead_letters;
 analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
 analyze leaseq.queues; analyze leaseq.attempts;
 """
@@ -117,12 +120,25 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_lockers": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
     "succeed_attempts": (SUCCESSES, {"tasks_pkey"}),
     "settle_attempts": (SETTLEMENTS, {"tasks_pkey"}),
+    "settle_failed": (
+        SETTLEMENTS | {"codes": quoted(["error"] * len(IDS))},
+        {"tasks_pkey"},
+    ),
+    "add_dead_letters": ({"ids": IDS}, {"tasks_pkey"}),
+    "discard_dead_letters": (
+        {"after": IDS[0], "limit": 1000},
+        {"dead_letters_pkey", "tasks_pkey"},
+    ),
     "set_progress": (
         {"progress": "1", "task_id": IDS[0], "attempt": 1, "worker_id": "w"},
         {"tasks_pkey"},
     ),
     "cancel_tasks": ({"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
-    "redrive_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
+    "redrive_tasks": (
+        {"ids": IDS, "tenant": "default"},
+        {"tasks_pkey", "scheduled_pkey", "dead_letters_pkey"},
+    ),
+    "erase_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "dead_letters_pkey"}),
     "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_changed": ({"ids": IDS, "since": None}, {"tasks_pkey"}),
@@ -139,13 +155,13 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
             "delivered": f'{{"{IDS[0]}": 0}}',
             "suspect": 2,
         },
-        {"tasks_pkey", "scheduled_pkey"},
+        {"tasks_pkey", "scheduled_pkey", "dead_letters_pkey"},
     ),
     "reschedule_tasks": ({"ids": IDS}, {"tasks_pkey"}),
     "prune_tasks": (
         {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100}
         | {"retentions": '{"add": 30.0}'},
-        {"tasks_pkey", "idempotency_keys_pkey"},
+        {"tasks_pkey", "idempotency_keys_pkey", "dead_letters_pkey"},
     ),
     "prune_keys": (
         {"since": None, "limit": 100, "again": 3600.0},
@@ -170,7 +186,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 # settles for that.
 CUSTOM_ONLY = {"list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
-GROWING = {"tasks", "scheduled", "idempotency_keys"}
+GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters"}
 
 
 # The possible statistics an hour after they were gathered: that everything has ended, or that
@@ -233,7 +249,9 @@ def test_one_page_is_read_in_the_order_of_the_index(full: psycopg.Connection, na
     }
 
 
-@pytest.mark.parametrize("name", ["claim_tasks", "succeed_attempts", "settle_attempts"])
+@pytest.mark.parametrize(
+    "name", ["claim_tasks", "succeed_attempts", "settle_attempts", "settle_failed"]
+)
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_rows_are_locked_in_the_order_in_which_they_were_sent(
     full: psycopg.Connection, name: str, mode: str
@@ -271,6 +289,8 @@ LONE: dict[str, dict[str, Any]] = {
     "find_tasks": {"ids": IDS[:1], "tenant": "default"},
     "succeed_attempts": rows.success_arrays([succeeded(LEASE)]),
     "settle_attempts": rows.settlement_arrays([errored(LEASE)]),
+    "settle_failed": rows.settlement_arrays([errored(LEASE, then=State.FAILED)])
+    | {"codes": "{error}"},
 }
 
 

@@ -40,6 +40,7 @@ class ScanBatch(Struct, frozen=True):
     # PROCESSING under an open worker for longer than was asked for
     running: list[tuple[TaskSnapshot, Claim]]
     unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
+    unlisted: list[str]  # FAILED, and not listed as a dead letter
 
 
 class PrunedKeys(Struct, frozen=True):
@@ -97,7 +98,7 @@ class Maintenance:
             "suspect": SUSPECT_CRASHES,
         }
         found = await self._session.fetch("scan_tasks", params, idempotent=True)
-        chunk = ScanBatch(found[0].last_id if found else None, [], [], [], [])
+        chunk = ScanBatch(found[0].last_id if found else None, [], [], [], [], [])
         for row in found:
             if row.task_id is None:
                 continue
@@ -107,6 +108,8 @@ class Maintenance:
                     chunk.waiting.append(snapshot)
                 case State.SCHEDULED, _:
                     chunk.unscheduled.append(snapshot.task_id)
+                case State.FAILED, _:
+                    chunk.unlisted.append(snapshot.task_id)
                 case _, True:
                     chunk.running.append((snapshot, rows.to_claim(row)))
                 case _:

@@ -42,6 +42,7 @@ HOT = (
     "claim_tasks",
     "succeed_attempts",
     "settle_attempts",
+    "settle_failed",
     "find_states",
     "find_changed",
     "take_tokens",

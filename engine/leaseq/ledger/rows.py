@@ -111,7 +111,7 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
 
 
 def to_settled(row: Row) -> Settled:
-    """settle_attempts.sql"""
+    """settle_attempts.sql, settle_failed.sql"""
     place = lane(row[4], row[5], row[6])
     return Settled(row[0], row[1], STATES[row[2]], row[3], place, type=row[7])
 
@@ -244,7 +244,7 @@ def success_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
 
 
 def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
-    """The arrays of settle_attempts.sql."""
+    """The arrays of settle_attempts.sql; settle_failed.sql has one more."""
     claims = [s.claim for s in batch]
     endings = [s.ending for s in batch]
     what = [s.disposition for s in batch]
@@ -265,6 +265,12 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
         "attempt_errors": quoted([_error(e.error) for e in endings]),
         "headers": None if headers.count(None) == len(headers) else _PACKS[bytes](headers),
     }
+
+
+def error_codes(batch: Sequence[Settlement]) -> str:
+    """The array of settle_failed.sql with the codes of errors."""
+    errors = [s.disposition.error or s.ending.error for s in batch]
+    return quoted([None if e is None else _text(e.code).replace("\0", "?") for e in errors])
 
 
 def _error(error: TaskError | None) -> str | None:

@@ -97,6 +97,7 @@ POSITIONAL = {
     "find_claimed",
     "succeed_attempts",
     "settle_attempts",
+    "settle_failed",
     "handler_succeed",
     "find_states",
     "find_changed",

@@ -50,6 +50,7 @@ CATALOGUE: dict[str, Kind] = {
     "key.freed": Kind(INFO, "task_id"),
     "task.redispatched": Kind(WARNING, "count task_ids reason", "queue"),
     "task.rescheduled": Kind(WARNING, "count task_ids"),
+    "letter.corrected": Kind(INFO, "added removed"),
     "task.locked": Kind(WARNING, "verb count task_ids held_by"),
     "task.pruned": Kind(INFO, "count keys workers"),
     "attempt.started": Kind(DEBUG, "task_id attempt"),

@@ -17,6 +17,7 @@ from leaseq.dispatch.worker_holdings import WorkerHoldings
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.cluster import ClusterLedger
+from leaseq.ledger.dead_letters import DeadLetterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.maintenance import Maintenance
@@ -40,6 +41,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     task_lists: TaskLists
     followed: FollowedTasks
     due_tasks: DueTaskLedger
+    dead_letters: DeadLetterLedger
     task_types: TypeLedger
     queues: QueueLedger
     workers: WorkerLedger
@@ -70,6 +72,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         task_lists=TaskLists(session),
         followed=FollowedTasks(session),
         due_tasks=DueTaskLedger(session),
+        dead_letters=DeadLetterLedger(session),
         task_types=TypeLedger(session),
         queues=QueueLedger(session),
         workers=WorkerLedger(session),

@@ -2,7 +2,7 @@
 
 A pass compares, repairs and counts (the events report the counts): losses of data, pause flags,
 stranded tasks, orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote
-cannot find, ghost lists.
+cannot find, dead letters, ghost lists.
 
 Two scans go along the ledger. One reads all of it, a little further in each pass. The other reads
 the last seconds again and again, so that a lost push is found within about five seconds for any
@@ -24,6 +24,7 @@ from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.reconcile.data_loss import DataLossDetector
+from leaseq_reaper.reconcile.dead_letters import DeadLetterScan
 from leaseq_reaper.reconcile.dispatch_scan import DispatchScan
 from leaseq_reaper.reconcile.forgotten import ForgottenAttempts
 from leaseq_reaper.reconcile.ledger_scan import LedgerScan, first_recent_id
@@ -77,6 +78,7 @@ class Reconcile:
         self._stranded = Stranded(stores, isolation=self._isolation, clock=clock)
         self._orphans = Orphans(stores, recovery, isolation=self._isolation, clock=clock)
         self._forgotten = ForgottenAttempts(stores, isolation=self._isolation, clock=clock)
+        self._dead_letters = DeadLetterScan(stores.dead_letters, clock=clock)
         self._flags = PauseFlags(stores, isolation=self._isolation)
         self._dispatch_scan = DispatchScan(
             stores,
@@ -143,6 +145,7 @@ class Reconcile:
         await self._scan_on()
         await self._flags.restore()
         await self._flags.remove_unknown()
+        await self._dead_letters.scan_on()
         await self._dispatch_scan.scan_on()
 
     def _has_failed_over(self) -> bool:
@@ -199,6 +202,7 @@ class Reconcile:
                 self._orphans.note(chunk.orphans)
                 await self._forgotten.look(chunk.running)
                 await self._reschedule(chunk.unscheduled)
+                await self._dead_letters.add(chunk.unlisted)
                 waiting += await self._stranded.without_backlog(chunk.waiting)
                 done = chunk.last_id is None or self._clock() >= until
                 if waiting and (done or await self._stranded.should_check_now(waiting)):

@@ -1,7 +1,7 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and
 -- are past retention, with their attempts. The parameter `retentions` has the retention of types
 -- that have their own, in one object; all others have `retention` (seconds). The keys stay and
--- remember the final state. A task is left for the next scan if another transaction has locked its
+-- remember the final state. Dead letters go with their tasks. A task is left for the next scan if another transaction has locked its
 -- row or that of its key, so that one of them holds up no other. The statement follows the primary
 -- key: an id is never younger than its finishing. One row always, never zero rows: the last id that
 -- was looked at (null: there is none), and the number of deleted tasks. The next batch begins
@@ -42,6 +42,12 @@ with scanned as materialized (
     where k.tenant = old.tenant and k.key = old.idempotency_key and k.task_id = old.id
 ), attempts as (
     delete from leaseq.attempts a using old where a.task_id = old.id
+), dead as (
+    delete from leaseq.dead_letters d using old where d.task_id = old.id and old.state = 'FAILED'
+    returning d.tenant, d.queue, d.type
+), dead_counted as (
+    insert into leaseq.dead_letter_counts (tenant, queue, type, letters)
+    select tenant, queue, type, -count(*) from dead group by tenant, queue, type
 ), gone as (
     delete from leaseq.tasks t using old where t.id = old.id returning t.id
 )

@@ -5,6 +5,7 @@
 --   * attempts whose worker is closed or unknown (orphans; `owned` is false);
 --   * with `running` (seconds, or null), attempts that have run for so long under an open worker (`owned` is true): it may have
 --     forgotten them;
+--   * FAILED tasks that have no row in `dead_letters`;
 --   * SCHEDULED tasks that have been due for a minute and have no row in `scheduled`, by which
 --     promote would find them. With `ahead` (seconds, or null) the scan ends at ids that were made
 --     so much later than now by the clock of this server: a client whose clock is a day ahead must
@@ -44,6 +45,7 @@ with chunk as materialized (
         or (state = 'SCHEDULED' and run_at < now() - interval '1 minute' and not exists (
             select 1 from leaseq.scheduled s where s.task_id = judged.id
         ))
+        or (state = 'FAILED' and not exists (select 1 from leaseq.dead_letters d where d.task_id = judged.id))
 )
 select
     last.id::text as last_id, found.id::text as task_id, found.queue, found.state, found.attempt, found.worker_id, found.priority,

@@ -1,7 +1,8 @@
 -- erase: no transition. Remove what the client and the handler have written from tasks that have
 -- ended: payload, headers, result, error, progress, and all attempts. The rows stay until they are
 -- pruned. Their idempotency keys stay, too, and keep standing for them: a client that repeats its
--- submission must not bring the content back. The fingerprint of a key is a hash of the content, by
+-- submission must not bring the content back. A dead letter stays, because its task stays FAILED, and
+-- keeps nothing of the error. The fingerprint of a key is a hash of the content, by
 -- which a short content could be guessed, so it is emptied; an empty one matches every submission.
 -- Zero rows for an id: no such task in this tenant (null: in any), it has not ended, it was erased
 -- before, or it was redriven and has ended again while this statement waited for its row. The time
@@ -26,6 +27,10 @@ with seen as materialized (
     update leaseq.idempotency_keys as k set fingerprint = ''
     from found
     where k.tenant = found.tenant and k.key = found.idempotency_key and k.task_id = found.id
+), dead as (
+    update leaseq.dead_letters as d set code = 'erased', fingerprint = null
+    from found
+    where d.task_id = found.id
 )
 update leaseq.tasks as t
 set erased_at = clock_timestamp(), payload = null, headers = null, result = null, error = null, progress = null

@@ -2,22 +2,28 @@
 -- lane has room. So it needs no push, which a lost answer or the end of the caller would lose, and
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
 -- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any:
--- null), it is in another state, it was erased, or its key was freed. A cancel that met a settle
--- may have left a row in `scheduled` that it could not see. That row is locked first and the task
--- second, as promote does, and is replaced. Each kind of row is locked in order of id, so that two
--- batches over the same rows wait for each other instead of deadlocking.
-with left_over as materialized (
+-- null), it is in another state, it was erased, its key was freed, or another redrive took it and
+-- it has ended again while this statement waited for its row. The time of the end tells the latter:
+-- this statement does not see the dead letter of that end, and must not leave it behind. A cancel
+-- that met a settle may have left a row in `scheduled` that it could not see. That row is locked
+-- first and the task second, as promote does, and is replaced. Each kind of row is locked in order
+-- of id, so that two batches over the same rows wait for each other instead of deadlocking.
+with seen as materialized (
+    select id, finished_at from leaseq.tasks
+    where id = any(%(ids)s::uuid[]) and state in ('FAILED', 'CANCELLED')
+), left_over as materialized (
     select task_id from leaseq.scheduled
     where task_id = any(%(ids)s::uuid[])
     order by task_id
     for update
 ), found as materialized (
-    select id from leaseq.tasks
-    where id = any(%(ids)s::uuid[]) and (%(tenant)s::text is null or tenant = %(tenant)s) and state in ('FAILED', 'CANCELLED')
-        and erased_at is null and key_freed_at is null
+    select t.id from leaseq.tasks as t
+    join seen on seen.id = t.id and seen.finished_at = t.finished_at
+    where (%(tenant)s::text is null or t.tenant = %(tenant)s) and t.state in ('FAILED', 'CANCELLED')
+        and t.erased_at is null and t.key_freed_at is null
         and (select count(*) from left_over) >= 0
-    order by id
-    for update
+    order by t.id
+    for update of t
 ), redriven as (
     update leaseq.tasks as t
     set state = 'SCHEDULED', retry_count = 0, crash_count = 0, loss_count = 0, hand_back_count = 0, run_at = now(),
@@ -30,6 +36,13 @@ with left_over as materialized (
     select id, run_at, queue, priority from redriven
     on conflict (task_id) do update
     set run_at = excluded.run_at, queue = excluded.queue, priority = excluded.priority, awaited_type = null
+), revived as (
+    delete from leaseq.dead_letters as d using redriven
+    where d.task_id = redriven.id
+    returning d.tenant, d.queue, d.type
+), dead_counted as (
+    insert into leaseq.dead_letter_counts (tenant, queue, type, letters)
+    select tenant, queue, type, -count(*) from revived group by tenant, queue, type
 ), listed as (
     -- The task is unfinished again. A row that is there gets a new `since`, so that no sweep that began before removes it.
     insert into leaseq.unfinished_tasks (tenant, queue, task_id)
