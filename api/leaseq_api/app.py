@@ -26,6 +26,7 @@ from leaseq_api import (
     operate,
     problem_pages,
     problems,
+    statistics,
     tasks,
 )
 from leaseq_api.batch.route import router as batch_router
@@ -63,6 +64,7 @@ def create_app(config: Config) -> Litestar:
             access.router,
             quota_router,
             audit.router,
+            statistics.router,
             health.router,
             metrics.router,
             problem_pages.router,

@@ -44,6 +44,7 @@ from leaseq_api.schemas import (
     TaskSummaryView,
     TaskView,
 )
+from leaseq_api.statistics_examples import STATISTICS_EXAMPLES
 from leaseq_api.why_examples import WHY_EXAMPLES
 
 Tree = dict[str, Any]
@@ -320,7 +321,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES | WHY_EXAMPLES
+EXAMPLES |= ACCESS_EXAMPLES | STATISTICS_EXAMPLES | WHY_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10} | ACCESS_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 

@@ -9,6 +9,14 @@ from msgspec import Meta, Struct
 from leaseq.dispatch.worker_holdings import MOST_SHOWN
 from leaseq.model import MAX_ATTEMPTS, WorkerRecord
 from leaseq.operations.operator import REASON_LENGTH
+from leaseq.operations.statistics.read import (
+    Durations,
+    EndedAttempts,
+    Figures,
+    Statistics,
+    StatisticsStep,
+    TypeFigures,
+)
 from leaseq.options import described
 from leaseq_api.schemas import Count, Id, Json, Moment, Name
 
@@ -115,10 +123,16 @@ class TypeList(Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "DepthsView",
+    "Durations",
+    "EndedAttempts",
+    "Figures",
     "PauseBody",
     "PausedView",
     "QueueList",
     "QueueView",
+    "Statistics",
+    "StatisticsStep",
+    "TypeFigures",
     "TypeList",
     "TypeView",
     "WorkerList",

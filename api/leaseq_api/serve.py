@@ -77,7 +77,8 @@ async def _serve(config: Config, *, shared: bool) -> None:
         if keys_required(config) and not await access.has_usable_key():
             raise no_key_exists(config)
         freeze_gc()
-        async with app.state.service.engine.announced("api"):
+        engine = app.state.service.engine
+        async with engine.announced("api"), engine.flushing_statistics("api"):
             await _run_until(stop, app, config, certificate, shared=shared)
     emit("api.stopped")
 

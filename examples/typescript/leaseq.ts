@@ -88,9 +88,41 @@ export interface DepthsView {
   oldest_at: string | null;
 }
 
+export interface Durations {
+  count: number;
+  mean: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+}
+
+export interface EndedAttempts {
+  succeeded: number;
+  errored: number;
+  timed_out: number;
+  cancelled: number;
+  released: number;
+  lost: number;
+}
+
 export interface Evidence {
   source: "dispatch" | "ledger" | "services" | "workers";
   text: string;
+}
+
+export interface Figures {
+  submitted: number;
+  replayed: number;
+  started: number;
+  ended: EndedAttempts;
+  failed_tasks: number;
+  cancelled_tasks: number;
+  submitted_per_second: number;
+  started_per_second: number;
+  ended_per_second: number;
+  failing_share: number | null;
+  wait: Durations;
+  run: Durations;
 }
 
 export interface FollowedTaskView {
@@ -260,6 +292,25 @@ export interface RotateBody {
 
 export type State = "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
 
+export interface Statistics {
+  window: "1h" | "24h" | "6h" | "7d";
+  step_seconds: number;
+  now: string;
+  since: string | null;
+  last_flush_at: string | null;
+  reporting: number;
+  unknown: string | null;
+  total: Figures | null;
+  steps: StatisticsStep[];
+  types: TypeFigures[];
+}
+
+export interface StatisticsStep {
+  at: string;
+  seconds: number;
+  figures: Figures | null;
+}
+
 export interface SubmitBody {
   queue?: string | null;
   priority?: "high" | "low" | "normal" | null;
@@ -360,6 +411,13 @@ export interface TenantQuotasBody {
 export interface TenantView {
   name: string;
   created: boolean;
+}
+
+export interface TypeFigures {
+  queue: string;
+  type: string;
+  figures: Figures;
+  run_share: number | null;
 }
 
 export interface TypeList {
@@ -598,6 +656,13 @@ export interface Operations {
     query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
+  };
+  statistics: {
+    method: "GET";
+    path: "/api/stats";
+    query: { window?: "1h" | "6h" | "24h" | "7d"; queue?: string; type?: string; };
+    body: undefined;
+    answer: Statistics;
   };
   live: {
     method: "GET";

@@ -28,6 +28,7 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.cluster_metrics import ClusterMetrics
 from leaseq_reaper.duties.dead_workers import DeadWorkers
+from leaseq_reaper.duties.fold_statistics import FOLD_SECONDS, FoldStatistics
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.prune import Prune
 from leaseq_reaper.duties.refill import Refill
@@ -97,6 +98,7 @@ def duties(engine: Engine) -> list[Duty]:
             describe=dead_workers.describe,
         ),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
+        Duty("fold", FOLD_SECONDS, FoldStatistics(stores.statistics).run_once),
         Duty("prune", config.prune_interval_seconds, Prune(stores, config).run_once),
     ]
 
@@ -111,7 +113,7 @@ async def _run_announced(engine: Engine, stop: asyncio.Event) -> None:
             described |= duty.describe()
         return described
 
-    async with engine.announced("reaper", describe):
+    async with engine.announced("reaper", describe), engine.flushing_statistics("reaper"):
         await run_duties(work, stop, passes)
 
 

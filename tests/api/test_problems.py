@@ -139,6 +139,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
         "/api/quota",
         "/api/queues/{queue}/pause",
         "/api/queues/{queue}/resume",
+        "/api/stats",
         "/api/tasks",
         "/api/tasks/batch",
         "/api/tasks/{task_id}",

@@ -54,12 +54,13 @@ SCOPES_OF = {
     "rotate_key": "admin",
     "show": "read",
     "show_quota": "read",
+    "statistics": "read",
     "submit": "submit",
     "submit_batch": "submit",
     "why": "read",
 }
 # Operations on what all tenants share: a key that is bound to a tenant is refused.
-UNBOUND = {"pause", "resume"}
+UNBOUND = {"pause", "resume", "statistics"}
 MARKER = "marker-of-acme"
 
 

@@ -29,6 +29,7 @@ LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
     "metrics": "for Prometheus",
+    "statistics": "for a dashboard",
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
@@ -76,6 +77,13 @@ NO_STRUCT = {
         "of a batch, which is compared below",
     ),
     "Live": "of an operation that is left out",
+    **dict.fromkeys(
+        (
+            *("Statistics", "StatisticsStep", "TypeFigures", "Figures"),
+            *("Durations", "EndedAttempts"),
+        ),
+        "of an operation that is left out",
+    ),
     "Ready": "of an operation that is left out",
     **dict.fromkeys(
         (

@@ -26,6 +26,7 @@ from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
 from leaseq.ledger.services import Role
 from leaseq.ledger.session import Connection
+from leaseq.ledger.statistics import Reporter
 from leaseq.metrics.tally import TALLY
 from leaseq.model import QueueRecord, State, Submission, Submitted, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
@@ -42,6 +43,8 @@ from leaseq.operations.push import Pusher
 from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.refusals import Refusals
+from leaseq.operations.statistics.flush import flushing
+from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
@@ -235,6 +238,17 @@ class Engine:
         """Announce this process in the ledger for as long as the block lasts. `describe` returns a
         small JSON object from memory."""
         return announced(self.stores.services, role, describe)
+
+    async def statistics(
+        self, window: Window, *, queue: str | None = None, type_name: str | None = None
+    ) -> Statistics:
+        """Read the statistics of a window that ends now, of all tenants."""
+        ledger = self.stores.statistics
+        return await read_statistics(ledger, window, queue=queue, type_name=type_name)
+
+    def flushing_statistics(self, role: Reporter) -> AbstractAsyncContextManager[object]:
+        """Write the counts of this process to the ledger for as long as the block lasts."""
+        return flushing(self.stores.statistics, role, TALLY.series)
 
     async def read_facts(self, task_id: str, *, tenant: str, key: str | None = None) -> Facts:
         """Read the facts that `explain` needs about a task of this tenant; with its idempotency key

@@ -20,10 +20,12 @@ from leaseq.errors import ListsBusy
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import MARGIN_SECONDS, Session
+from leaseq.ledger.statistics import StatisticsLedger
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.task_types import RegisteredType, TypeLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
+from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 
 # Lists that are read at the same time, each on a separate connection.
 SHARE = 2
@@ -42,6 +44,7 @@ class Lists:
         self._workers = WorkerLedger(session)
         self._operations = OperationLog(session)
         self._types = TypeLedger(session)
+        self._statistics = StatisticsLedger(session)
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
@@ -76,6 +79,13 @@ class Lists:
         """One page of operations, newest first."""
         async with self.turn():
             return await self._operations.list_operations(wanted, tenant=tenant)
+
+    async def statistics(
+        self, window: Window, *, queue: str | None = None, type_name: str | None = None
+    ) -> Statistics:
+        """The statistics of a window that ends now, of all tenants."""
+        async with self.turn():
+            return await read_statistics(self._statistics, window, queue=queue, type_name=type_name)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

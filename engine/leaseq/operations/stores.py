@@ -26,6 +26,7 @@ from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.quotas import QuotaLedger
 from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
+from leaseq.ledger.statistics import StatisticsLedger
 from leaseq.ledger.task_lists import TaskLists
 from leaseq.ledger.task_types import TypeLedger
 from leaseq.ledger.tasks import TaskLedger
@@ -52,6 +53,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     tenants: TenantLedger
     quotas: QuotaLedger
     services: ServiceLedger
+    statistics: StatisticsLedger
     cluster: ClusterLedger
     # the parts of dispatch
     dispatcher: Dispatcher
@@ -83,6 +85,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         tenants=TenantLedger(session),
         quotas=QuotaLedger(session),
         services=ServiceLedger(session),
+        statistics=StatisticsLedger(session),
         cluster=ClusterLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,

@@ -352,6 +352,7 @@ async def _serve(config: Config, spec: SupervisorSpec) -> int:
         serving_metrics(config, "worker", TALLY.series, fleet.series),
         open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine,
         engine.announced("supervisor", lambda: detail),
+        engine.flushing_statistics("supervisor"),
     ):
         return await Supervisor(config, engine.stores, engine.recovery, spec, fleet).run()
 

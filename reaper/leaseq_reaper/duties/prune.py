@@ -2,10 +2,10 @@
 
 Deleted are tasks that finished longer ago than their retention, which may be that of their type
 (their keys stay, and remember how they ended), keys past their own retention, workers closed for a
-day, services not seen for a day, operations past theirs, and queues without tasks and workers (unused_queues.py). This happens
-in small batches, each followed by a pause as long as the batch, so that pruning uses at most half
-of one connection and holds no lock for long. Tasks are scanned in order; if a pass did not reach
-the end, the next one continues.
+day, services not seen for a day, operations and statistics past their retention, and queues without
+tasks and workers (unused_queues.py). This happens in small batches, each followed by a pause as long
+as the batch, so that pruning uses at most half of one connection and holds no lock for long. Tasks
+are scanned in order; if a pass did not reach the end, the next one continues.
 
 A scan reaches from the oldest task to the shortest retention of all, and reads tasks that have to
 stay for longer. After a scan that has read many of them the next one waits, so that on average at
@@ -41,6 +41,7 @@ class Prune:
 
     def __init__(self, stores: Stores, config: Config, *, clock: Clock = time.monotonic) -> None:
         self._maintenance = stores.maintenance
+        self._stats = stores.statistics
         self._types = stores.task_types
         self._retention = config.task_retention_seconds
         self._operation_retention = config.operation_retention_seconds
@@ -67,6 +68,7 @@ class Prune:
         workers = await self._maintenance.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
         await self._maintenance.prune_services(retention_seconds=SERVICE_RETENTION_SECONDS)
         operations = await self._in_batches(self._operations)
+        await self._in_batches(self._statistics)
         await self._unused.run_once()
         if tasks or keys or workers:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
@@ -107,6 +109,10 @@ class Prune:
             retention_seconds=self._operation_retention, limit=BATCH
         )
         return count, count == BATCH
+
+    async def _statistics(self) -> tuple[int, bool]:
+        count = await self._stats.prune(limit=BATCH)
+        return count, count >= BATCH
 
     async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
         """Prune until nothing is left, or the time is over. `prune` returns the number deleted, and

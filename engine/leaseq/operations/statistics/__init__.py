@@ -1,0 +1,1 @@
+"""Statistics over time: write those of this process, and read those of all."""
