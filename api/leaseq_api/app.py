@@ -19,6 +19,7 @@ from leaseq.errors import LeaseqError
 from leaseq.metrics.event_counts import count_events
 from leaseq_api import (
     access,
+    actions,
     audit,
     docs_page,
     health,
@@ -58,6 +59,7 @@ def create_app(config: Config) -> Litestar:
     app = Litestar(
         route_handlers=[
             tasks.router,
+            actions.router,
             batch_router,
             operate.router,
             fleet_events.router,

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 
 from leaseq.model import Outcome, State, TaskError
 from leaseq_api.access_examples import ACCESS_EXAMPLES, ACCESS_PARAMETERS
+from leaseq_api.action_examples import ACTION_EXAMPLES
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
 from leaseq_api.operate_schemas import (
     DepthsView,
@@ -321,7 +322,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES | STATISTICS_EXAMPLES | WHY_EXAMPLES
+EXAMPLES |= ACCESS_EXAMPLES | ACTION_EXAMPLES | STATISTICS_EXAMPLES | WHY_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10} | ACCESS_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 

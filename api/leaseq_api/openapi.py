@@ -22,7 +22,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from leaseq.api_keys import IssuedKey
-from leaseq_api import access_schemas, operate_schemas, schemas
+from leaseq_api import access_schemas, action_schemas, operate_schemas, schemas
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.examples import add_examples
 from leaseq_api.follow.document import complete_stream
@@ -34,6 +34,7 @@ from leaseq_api.problem_responses import Tree, header_of, problem_responses
 from leaseq_api.problems import Problem
 from leaseq_api.quotas.document import LIMIT_FIELDS, add_limit_fields
 from leaseq_api.schemas import FreshTaskView, ListQuery, OperationQuery
+from leaseq_api.submitted_headers import submitted_headers
 
 _DESCRIPTION = (
     "A reliable task queue. A task answered with 202 is recorded in Postgres and reaches SUCCESS, FAILED or CANCELLED. "
@@ -43,7 +44,7 @@ _REF = "#/components/schemas/{name}"
 # Every struct of the schemas but variants of others, and those that are no JSON on the wire.
 _WIRE: list[Any] = [
     kind
-    for module in (schemas, access_schemas, operate_schemas)
+    for module in (schemas, access_schemas, action_schemas, operate_schemas)
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)
     and issubclass(kind, Struct)
@@ -184,7 +185,7 @@ def _components() -> Tree:
     _add_types(components)
     # Null is as good as no value, for which `required` knows no word.
     both = {"delay_seconds": {"type": "number"}, "run_at": {"type": "string"}}
-    for name in ("SubmitBody", "BatchItem"):
+    for name in ("SubmitBody", "BatchItem", "ReplayBody"):
         components[name]["not"] = {"properties": both, "required": list(both)}
     lone = {"rate": {"type": "null"}, "burst": {"type": "integer"}}
     for name in ("KeyBody", "KeyLimitBody"):
@@ -214,6 +215,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
     match operation["operationId"]:
         case "submit":
             _complete_submit(operation, responses["202"], key_required=key_required)
+        case "replay":
+            responses["202"]["headers"] = submitted_headers()
         case "submit_batch":
             _complete_batch(operation, responses["200"])
         case "metrics":
@@ -264,12 +267,7 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
     accepted["content"]["application/json"]["schema"] = {
         "anyOf": [_ref("TaskView"), _ref("RememberedTask")]
     }
-    accepted["headers"] = {
-        "Location": header_of(
-            "The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"
-        ),
-        "Idempotent-Replayed": header_of("Present where the key was seen before", enum=["true"]),
-    }
+    accepted["headers"] = submitted_headers()
 
 
 def _complete_batch(operation: Tree, answered: Tree) -> None:

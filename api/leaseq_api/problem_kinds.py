@@ -80,6 +80,23 @@ KINDS: dict[str, Kind] = {
         "only an unfinished one cancelled, and only one that has ended erased. "
         "An erased task, and one whose key was freed, stays ended.",
     ),
+    "task_moved": Kind(
+        409,
+        "The task has changed since it was looked at",
+        "Look at the task again: `present` is its state and attempt now. Send the action again with that as `seen` if it "
+        "is still wanted. Nothing was changed.",
+    ),
+    "operation_in_doubt": Kind(
+        409,
+        "The outcome of this operation is not known",
+        "Look at the task. An operation with this id was begun, and its process died or the store did not answer. "
+        "Use another `operation_id` if the change is still wanted.",
+    ),
+    "action_invalid": Kind(
+        422,
+        "The options of the action are not valid",
+        "Correct what `detail` names, or send no body. Nothing was changed.",
+    ),
     "queue_unknown": Kind(
         404,
         "There is no such queue",

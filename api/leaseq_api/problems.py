@@ -20,7 +20,13 @@ from litestar.exceptions import HTTPException
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.codec import is_task_id
-from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid, SubmissionInvalid
+from leaseq.errors import (
+    IdempotencyKeyReused,
+    LeaseqError,
+    PayloadInvalid,
+    SubmissionInvalid,
+    TaskMoved,
+)
 from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
 from leaseq_api.problem_kinds import KINDS
@@ -86,6 +92,16 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ) = UNSET
     task_id: (
         Annotated[str, _text("The conflicting task, or the requested one", format="uuid")]
+        | UnsetType
+    ) = UNSET
+    present: (
+        Annotated[
+            str,
+            _text(
+                "The state and attempt of the task now, as `seen` has them",
+                pattern="^[A-Z]+/[0-9]+$",
+            ),
+        ]
         | UnsetType
     ) = UNSET
     postgres: (
@@ -228,6 +244,8 @@ def _members(error: LeaseqError) -> dict[str, str]:
         members["pointer"] = "/" + error.field
     if isinstance(error, IdempotencyKeyReused):
         members["task_id"] = error.task_id
+    elif isinstance(error, TaskMoved):
+        members |= {"task_id": error.task_id, "present": error.present}
     return members
 
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
-from litestar.openapi import ResponseSpec
 from litestar.types import Receive, Scope
 
 from leaseq.errors import TaskNotFound
 from leaseq.failpoints import reach
-from leaseq.model import State, Submission, Task
+from leaseq.model import Submission, Task
 from leaseq.operations.submission import accept
 from leaseq.operations.why.explain import explain
 from leaseq.operations.why.facts import of_one_tenant, without_contents
@@ -179,48 +178,6 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     return Response(task_page(listing, contents=may_read_contents(request.scope)))
 
 
-@post(
-    "/{task_id:str}/cancel",
-    scope="operate",
-    status_code=200,
-    responses={
-        202: ResponseSpec(
-            TaskView,
-            generate_examples=False,
-            description="The task is running, and its worker was asked to stop it",
-        )
-    },
-    codes=change_codes("task_not_found", "task_conflict"),
-)
-async def cancel(
-    request: AnyRequest, service: Injected, task_id: given.TaskId
-) -> Response[TaskView]:
-    """Cancel a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to
-    stop it."""
-    task_id = given.check_task_id(task_id)
-    tasks = service.tasks_of(request.scope)
-    state = await service.operator_of(request.scope).cancel(task_id)
-    view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
-    return Response(view, status_code=200 if state is State.CANCELLED else 202)
-
-
-@post(
-    "/{task_id:str}/redrive",
-    scope="operate",
-    status_code=202,
-    codes=change_codes("task_not_found", "task_conflict"),
-)
-async def redrive(
-    request: AnyRequest, service: Injected, task_id: given.TaskId
-) -> Response[TaskView]:
-    """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
-    task_id = given.check_task_id(task_id)
-    tasks = service.tasks_of(request.scope)
-    await service.operator_of(request.scope).redrive(task_id)
-    view = task_view(await tasks.find(task_id), contents=may_read_contents(request.scope))
-    return Response(view, status_code=202)
-
-
 @delete(
     "/{task_id:str}",
     scope="operate",
@@ -295,8 +252,6 @@ router = Router(
         why,
         follow_task,
         list_tasks,
-        cancel,
-        redrive,
         erase,
         free_key,
     ],

@@ -19,6 +19,9 @@ The tree::
     +-- ListsBusy                lists_busy
     +-- TaskNotFound             task_not_found
     +-- TaskConflict             task_conflict
+    |   +-- TaskMoved               task_moved
+    |   +-- OperationInDoubt        operation_in_doubt
+    +-- ActionInvalid            action_invalid
     +-- QueueUnknown             queue_unknown
     +-- ReasonInvalid            reason_invalid
     +-- AccessInvalid            access_invalid
@@ -159,6 +162,30 @@ class TaskConflict(LeaseqError):
     """The state of the task does not allow this."""
 
     code = "task_conflict"
+
+
+class TaskMoved(TaskConflict):
+    """The task has changed since it was looked at. `present`: its state and attempt now."""
+
+    code = "task_moved"
+
+    def __init__(self, message: str | None = None, *, task_id: str = "", present: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.present = present
+
+
+class OperationInDoubt(TaskConflict):
+    """An operation with this id was begun, and its outcome is not known: look at the task, and use
+    another id."""
+
+    code = "operation_in_doubt"
+
+
+class ActionInvalid(LeaseqError):
+    """The options of an action on a task are not valid."""
+
+    code = "action_invalid"
 
 
 class QueueUnknown(LeaseqError):

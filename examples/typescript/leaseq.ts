@@ -2,6 +2,11 @@
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
+export interface ActionBody {
+  seen?: string | null;
+  operation_id?: string | null;
+}
+
 export interface ApiKey {
   id: string;
   name: string;
@@ -228,6 +233,7 @@ export interface Problem {
   instance: string;
   pointer?: string;
   task_id?: string;
+  present?: string;
   postgres?: "up" | "away" | "read only" | "no standby" | "wrong schema";
   redis?: "up" | "away";
 }
@@ -284,6 +290,18 @@ export interface RememberedTask {
   state: State;
   idempotency_key: string | null;
   created_at: string;
+}
+
+export interface ReplayBody {
+  queue?: string | null;
+  priority?: "high" | "low" | "normal" | null;
+  delay_seconds?: number | null;
+  run_at?: string | null;
+  max_attempts?: number | null;
+  timeout_seconds?: number | null;
+  expires_at?: string | null;
+  payload?: Json;
+  idempotency_key?: string | null;
 }
 
 export interface RotateBody {
@@ -517,25 +535,32 @@ export interface Operations {
     body: undefined;
     answer: ReadableStream<Uint8Array>;
   };
+  free_key: {
+    method: "DELETE";
+    path: "/api/tasks/{task_id}/idempotency-key";
+    query: {};
+    body: undefined;
+    answer: TaskView;
+  };
   cancel: {
     method: "POST";
     path: "/api/tasks/{task_id}/cancel";
     query: {};
-    body: undefined;
+    body: ActionBody;
     answer: TaskView;
   };
   redrive: {
     method: "POST";
     path: "/api/tasks/{task_id}/redrive";
     query: {};
-    body: undefined;
+    body: ActionBody;
     answer: TaskView;
   };
-  free_key: {
-    method: "DELETE";
-    path: "/api/tasks/{task_id}/idempotency-key";
+  replay: {
+    method: "POST";
+    path: "/api/tasks/{task_id}/replay";
     query: {};
-    body: undefined;
+    body: ReplayBody;
     answer: TaskView;
   };
   submit_batch: {
@@ -653,7 +678,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

@@ -148,6 +148,7 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
         "/api/tasks/{task_id}/events",
         "/api/tasks/{task_id}/idempotency-key",
         "/api/tasks/{task_id}/redrive",
+        "/api/tasks/{task_id}/replay",
         "/api/tasks/{task_id}/why",
         "/api/tenants",
         "/api/tenants/{name}",

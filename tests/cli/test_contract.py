@@ -41,6 +41,8 @@ EXPECTED = {
     "TaskCancelled": 1,
     "QueueUnknown": 3,
     "TaskConflict": 5,
+    "TaskMoved": 5,
+    "OperationInDoubt": 5,
     "TaskFailed": 1,
     "TaskNotFound": 3,
     "UnknownType": 2,

@@ -150,6 +150,12 @@ TABLE: Table = {
         lambda c, t: ["redrive", c.failed, "--json"],
         lambda c, t: ["redrive", c.done],
     ],
+    "replay": [
+        lambda c, t: ["replay", t],
+        lambda c, t: ["replay", c.failed, "--json"],
+        lambda c, t: ["replay", c.done, "--payload", t],
+        lambda c, t: ["replay", c.done, "--key", f"é{t}"],
+    ],
     "free-key": [
         lambda c, t: ["free-key", t],
         lambda c, t: ["free-key", c.failed, "--json"],

@@ -133,6 +133,7 @@ COMMANDS = [
     ["submit", "add"],
     ["cancel", TASK],
     ["redrive", TASK],
+    ["replay", TASK],
     ["free-key", TASK],
     ["erase", TASK],
     ["queues"],

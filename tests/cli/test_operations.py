@@ -30,6 +30,7 @@ CHANGING: dict[str, list[str]] = {
     "erase": ["TASK"],
     "free-key": ["TASK"],
     "redrive": ["TASK"],
+    "replay": ["TASK"],
     "queues pause": ["mail"],
     "queues resume": ["mail"],
     "keys create": ["ci", "--scopes", "read"],

@@ -69,6 +69,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
 # Schemas that become no struct of their own, and why.
 NO_STRUCT = {
     "PauseBody": "one argument of `pause`",
+    "ActionBody": "the arguments of `cancel` and `redrive`",
+    "ReplayBody": "the arguments of `replay`, whose options are those of a submission",
     "SubmitBody": "a submission, whose options are compared below",
     "RememberedTask": "an answer to a submission, which is a `Submitted`",
     "Problem": "becomes an exception",

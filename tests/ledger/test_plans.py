@@ -59,6 +59,8 @@ PLAIN = rows.plain_submissions([submission() for _ in range(200)]) or {}
 SUCCESSES = rows.success_arrays([succeeded(Claim(task_id, 1, "w")) for task_id in IDS])
 SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+# Any state and attempt.
+SEEN: dict[str, Any] = {"seen_state": None, "seen_attempt": None}
 
 # Statement, its parameters, and the indexes it must use. None of them may read the whole of a table
 # that grows.
@@ -133,9 +135,9 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"progress": "1", "task_id": IDS[0], "attempt": 1, "worker_id": "w"},
         {"tasks_pkey"},
     ),
-    "cancel_tasks": ({"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
+    "cancel_tasks": (SEEN | {"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
     "redrive_tasks": (
-        {"ids": IDS, "tenant": "default"},
+        SEEN | {"ids": IDS, "tenant": "default"},
         {"tasks_pkey", "scheduled_pkey", "dead_letters_pkey"},
     ),
     "erase_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "dead_letters_pkey"}),

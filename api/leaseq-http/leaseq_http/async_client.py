@@ -226,18 +226,23 @@ class AsyncClient:
                 return
             cursor = page.next_cursor
 
-    async def cancel(self, task_id: str) -> Task:
+    async def cancel(self, task_id: str, *, seen: str | None = None) -> Task:
         """Cancel a task. It is CANCELLED if it waited. If it is PROCESSING, its worker was asked to
-        stop it. Raises `TaskNotFound`, and `TaskConflict` if it had ended."""
-        return await self._send(calls.cancel(task_id))
+        stop it. `seen` is as in `redrive`. Raises `TaskNotFound`, and `Conflict` if it had ended."""
+        return await self._send(calls.cancel(task_id, seen=seen))
 
-    async def redrive(self, task_id: str) -> Task:
-        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately.
+    async def redrive(
+        self, task_id: str, *, seen: str | None = None, operation_id: str | None = None
+    ) -> Task:
+        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately; with `seen`, as in
+        "FAILED/3", only if it is still so. It is repeated after a lost answer only with an
+        `operation_id`, a new UUID: it is done once. Raises `TaskNotFound` and `Conflict`."""
+        return await self._send(calls.redrive(task_id, seen=seen, operation_id=operation_id))
 
-        Raises `TaskNotFound` and `TaskConflict`. It is not repeated where it may have arrived: after
-        `Unreachable` look at the task.
-        """
-        return await self._send(calls.redrive(task_id))
+    async def replay(self, task_id: str, **changes: Any) -> Submitted:
+        """Submit a task again as a new one, with another `payload`, `idempotency_key` or options.
+        Without a key it is replayed once. Raises `TaskNotFound`, `TaskConflict`, `SubmissionInvalid`."""
+        return await self._send(calls.replay(task_id, **changes))
 
     async def erase(self, task_id: str) -> Task:
         """Remove payload, result, error, progress and attempts of a task that has ended. The task
@@ -271,8 +276,7 @@ class AsyncClient:
         return await self._send(calls.resume(queue))
 
     async def list_workers(self, *, closed: bool = False, limit: int = 50) -> list[Worker]:
-        """Read the workers, newest first; with `closed`, closed workers, too. `limit` is at most
-        200."""
+        """Read the workers, newest first; with `closed`, also closed ones; `limit` is at most 200."""
         return (await self._send(calls.list_workers(closed=closed, limit=limit))).workers
 
     async def list_types(self, *, page_size: int = 50) -> AsyncIterator[TaskType]:

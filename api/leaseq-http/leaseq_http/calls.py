@@ -63,6 +63,8 @@ ROUTES = {
     "cancel": Route("POST", "/api/tasks/{task_id}/cancel"),
     # A task may have failed again before the second request arrives.
     "redrive": Route("POST", "/api/tasks/{task_id}/redrive", repeatable=False),
+    # The new task has a key.
+    "replay": Route("POST", "/api/tasks/{task_id}/replay"),
     "erase": Route("DELETE", "/api/tasks/{task_id}"),
     "free_key": Route("DELETE", "/api/tasks/{task_id}/idempotency-key"),
     "list_operations": Route(
@@ -174,14 +176,26 @@ def list_tasks(
     return _call("list_tasks", _as(TaskPage), query=query)
 
 
-def cancel(task_id: str) -> Call[Task]:
+def cancel(task_id: str, *, seen: str | None = None) -> Call[Task]:
     """Cancel a task."""
-    return _call("cancel", _as(Task), path={"task_id": task_id})
+    return _call("cancel", _as(Task), path={"task_id": task_id}, **_body(seen=seen))
 
 
-def redrive(task_id: str) -> Call[Task]:
-    """Put a task back to SCHEDULED."""
-    return _call("redrive", _as(Task), path={"task_id": task_id})
+def redrive(
+    task_id: str, *, seen: str | None = None, operation_id: str | None = None
+) -> Call[Task]:
+    """Put a task back to SCHEDULED. With the id of an operation the request may be repeated."""
+    body = _body(seen=seen, operation_id=operation_id)
+    call = _call("redrive", _as(Task), path={"task_id": task_id}, **body)
+    return msgspec.structs.replace(call, repeatable=operation_id is not None)
+
+
+def replay(task_id: str, **changes: Any) -> Call[Submitted]:
+    """Submit a task again as a new one."""
+    key = changes.get("idempotency_key")
+    return _call(
+        "replay", _submitted, path={"task_id": task_id}, idempotency_key=key, **_body(**changes)
+    )
 
 
 def erase(task_id: str) -> Call[Task]:
@@ -220,10 +234,7 @@ def list_queues(*, page_size: int = 50, cursor: str | None = None) -> Call[Queue
 
 def pause(queue: str, *, reason: str | None = None) -> Call[PausedQueue]:
     """Pause a queue."""
-    more: dict[str, Any] = {}
-    if reason is not None:
-        more = {"headers": JSON, "body": msgspec.json.encode({"reason": reason})}
-    return _call("pause", _as(PausedQueue), path={"queue": queue}, **more)
+    return _call("pause", _as(PausedQueue), path={"queue": queue}, **_body(reason=reason))
 
 
 def resume(queue: str) -> Call[PausedQueue]:
@@ -267,6 +278,12 @@ def _call(
         decode=decode,
         **more,
     )
+
+
+def _body(**members: Any) -> dict[str, Any]:
+    """The body of a call, without the members that are not given. Empty: there is no body."""
+    given = {name: value for name, value in members.items() if value is not None}
+    return {"headers": JSON, "body": msgspec.json.encode(given)} if given else {}
 
 
 def _stream(name: str, last_event_id: str | None, **more: Any) -> Call[None]:
@@ -322,6 +339,7 @@ __all__ = [
     "list_workers",
     "pause",
     "redrive",
+    "replay",
     "resume",
     "show",
     "submit",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from leaseq.codec import is_task_id
+from leaseq.errors import ActionInvalid
 from leaseq.model import DEFAULT_TENANT, NAME
+from leaseq.operations.seen import Seen, parse_seen
 
 
 def to_task_id(given: str) -> str:
@@ -27,11 +29,25 @@ def to_name(given: str) -> str:
     return given
 
 
+def to_seen(given: str) -> Seen:
+    """The state and the attempt of a task, as a person saw them."""
+    try:
+        return parse_seen(given)
+    except ActionInvalid as error:
+        raise click.BadParameter(str(error)) from None
+
+
 task_id = click.argument("task_id", type=to_task_id, metavar="ID")
 queue_name = click.argument("name", type=to_name, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 tenant = click.option(
     "--tenant", default=DEFAULT_TENANT, show_default=True, help="Tenant of the tasks."
 )
+seen = click.option(
+    "--seen",
+    type=to_seen,
+    metavar="STATE/ATTEMPT",
+    help="Only if the task is still so, as in FAILED/3.",
+)
 
-__all__ = ["as_json", "queue_name", "task_id", "tenant", "to_name", "to_task_id"]
+__all__ = ["as_json", "queue_name", "seen", "task_id", "tenant", "to_name", "to_task_id"]

@@ -46,6 +46,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "list": ("tasks:list_tasks", "List tasks, newest first."),
         "cancel": ("tasks:cancel", "Cancel a task."),
         "redrive": ("tasks:redrive", "Retry a FAILED or CANCELLED task from its first attempt."),
+        "replay": (
+            "replay:replay",
+            "Submit a task again as a new one, perhaps with another payload.",
+        ),
         "free-key": (
             "tasks:free_key",
             "Free the idempotency key of a FAILED or CANCELLED task.",

@@ -20,6 +20,7 @@ from leaseq.model import Moment
 ActionName = Literal[
     "cancel",
     "redrive",
+    "replay",
     "erase",
     "free_key",
     "pause",
@@ -72,6 +73,13 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     ended_at: Moment | None
 
 
+class Recorded(Struct, frozen=True):
+    """An operation that was recorded before under the same id of a request, and its outcome."""
+
+    outcome: OperationOutcome
+    code: str | None
+
+
 class OperationFilter(Struct, frozen=True, kw_only=True):
     """Which operations to list; `None` means any. `cursor` is that of the page before."""
 
@@ -96,8 +104,17 @@ class OperationLog:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def record(self, operation_id: str, *, action: str, target: str, actor: Actor) -> None:
-        """Record an operation that has not begun. It must not begin where this raises."""
+    async def record(
+        self,
+        operation_id: str,
+        *,
+        action: str,
+        target: str,
+        actor: Actor,
+        request_id: str | None = None,
+    ) -> Recorded | None:
+        """Record an operation that has not begun. It must not begin where this raises, or returns
+        the operation that has the same `request_id`."""
         params = {
             "id": operation_id,
             "action": action,
@@ -105,8 +122,22 @@ class OperationLog:
             "tenant": actor.tenant,
             "key_id": actor.key_id,
             "actor": actor.name,
+            "request_id": request_id,
         }
-        await self._session.fetch("record_operation", params, idempotent=True)
+        recorded = await self._session.fetch("record_operation", params, idempotent=True)
+        if recorded or request_id is None:
+            return None
+        return await self.find_request(request_id, action=action, target=target, own=operation_id)
+
+    async def find_request(
+        self, request_id: str, *, action: str, target: str, own: str | None = None
+    ) -> Recorded | None:
+        """Read the operation that has this id of a request. None: there is none, or it is `own`."""
+        params = {"request_id": request_id, "action": action, "target": target}
+        for row in await self._session.fetch("find_request", params, idempotent=True):
+            if row.id != own:
+                return Recorded(OperationOutcome(row.outcome), row.code)
+        return None
 
     async def end(
         self,
@@ -190,4 +221,5 @@ __all__ = [
     "OperationLog",
     "OperationOutcome",
     "OperationRecord",
+    "Recorded",
 ]

@@ -40,6 +40,9 @@ from leaseq.safe_text.exceptions import text_of
 PATIENCE_SECONDS = 0.25
 BATCH_SIZE = "leaseq_batch_size"
 
+# The state and the attempt that a task must have. None: any.
+StateSeen = tuple[State, int] | None
+
 
 class KeyFound(msgspec.Struct, frozen=True):
     """The task that an idempotency key already stands for."""
@@ -246,16 +249,33 @@ class TaskLedger:
             ) from error
         return Settled(claim.task_id, claim.attempt, State.SUCCESS) if found else None
 
-    async def cancel(self, task_ids: Sequence[str], *, tenant: str | None) -> dict[str, State]:
-        """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was
-        asked for."""
-        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
+    async def cancel(
+        self, task_ids: Sequence[str], *, tenant: str | None, seen: StateSeen = None
+    ) -> dict[str, State]:
+        """Stop tasks, immediately or by request; with `seen`, only in that state at that attempt. By
+        task id: CANCELLED, or PROCESSING where it was asked for."""
+        state, attempt = seen or (None, None)
+        params = {
+            "ids": words(sorted(task_ids)),
+            "tenant": tenant,
+            "seen_state": state,
+            "seen_attempt": attempt,
+        }
         found = await self._session.fetch("cancel_tasks", params, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
-    async def redrive(self, task_ids: Sequence[str], *, tenant: str | None) -> list[TaskSnapshot]:
-        """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately."""
-        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
+    async def redrive(
+        self, task_ids: Sequence[str], *, tenant: str | None, seen: StateSeen = None
+    ) -> list[TaskSnapshot]:
+        """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately; with `seen`, only in
+        that state at that attempt."""
+        state, attempt = seen or (None, None)
+        params = {
+            "ids": words(sorted(task_ids)),
+            "tenant": tenant,
+            "seen_state": state,
+            "seen_attempt": attempt,
+        }
         return [rows.to_snapshot(row) for row in await self._session.fetch("redrive_tasks", params)]
 
     async def erase(self, task_ids: Sequence[str], *, tenant: str | None) -> list[str]:

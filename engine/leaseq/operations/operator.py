@@ -8,7 +8,8 @@ may have been made (docs/audit.md). Submissions are not recorded there: the task
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -16,17 +17,32 @@ from msgspec import Struct
 
 from leaseq.api_keys import ApiKey, IssuedKey, RequestLimit
 from leaseq.codec import new_task_id
-from leaseq.errors import LeaseqError, ReasonInvalid, ServerUnreachable
+from leaseq.errors import (
+    LeaseqError,
+    OperationInDoubt,
+    ReasonInvalid,
+    ServerUnreachable,
+    TaskConflict,
+)
 from leaseq.failpoints import reach
-from leaseq.ledger.operation_log import ActionName, Actor, OperationLog, OperationOutcome
-from leaseq.model import QueueRecord, State, TaskSnapshot, Tenant
+from leaseq.ledger.operation_log import (
+    ActionName,
+    Actor,
+    OperationLog,
+    OperationOutcome,
+    Recorded,
+)
+from leaseq.model import QueueRecord, State, Submission, Submitted, Task, Tenant
 from leaseq.observability.telemetry import emit
 from leaseq.operations.access import NAME_LENGTH, Access
 from leaseq.operations.refusals import Refusals
+from leaseq.operations.seen import Seen
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.safe_text.printable import printable
 
 REASON_LENGTH = 500
+# A request that comes twice at the same time waits for the outcome of the first, this long.
+OUTCOME_TRIES, OUTCOME_SECONDS = 20, 0.1
 
 
 class Pause(Protocol):
@@ -43,6 +59,11 @@ class Operation(Struct):
 
     target: str
     detail: dict[str, Any] | None = None
+    refused: str | None = None  # the code of a refusal that is not an error of leaseq
+
+
+class Repeated(Exception):
+    """The operation of a request was done before."""
 
 
 class Operator:
@@ -65,17 +86,43 @@ class Operator:
         self._pause = pause
         self._refusals = refusals
 
-    async def cancel(self, task_id: str) -> State:
-        """Stop a task, as `TenantClient.cancel` does."""
-        async with self.recorded("cancel", task_id) as operation:
-            state = await self._tasks.cancel(task_id)
-            operation.detail = {"state": state}
-            return state
+    async def cancel(
+        self, task_id: str, *, seen: Seen | None = None, request_id: str | None = None
+    ) -> State:
+        """Stop a task, as `TenantClient.cancel` does; once, if the request comes twice."""
+        try:
+            async with self.recorded("cancel", task_id, request_id=request_id) as operation:
+                state = await self._tasks.cancel(task_id, seen=seen)
+                operation.detail = {"state": state}
+                return state
+        except Repeated:
+            return (await self._tasks.find(task_id)).state
 
-    async def redrive(self, task_id: str) -> TaskSnapshot:
-        """Put a task back, as `TenantClient.redrive` does."""
-        async with self.recorded("redrive", task_id):
-            return await self._tasks.redrive(task_id)
+    async def redrive(
+        self, task_id: str, *, seen: Seen | None = None, request_id: str | None = None
+    ) -> Task:
+        """Put a task back, as `TenantClient.redrive` does; once, if the request comes twice. Returns
+        the task as it is then."""
+        try:
+            async with self.recorded("redrive", task_id, request_id=request_id):
+                await self._tasks.redrive(task_id, seen=seen)
+        except Repeated:
+            pass
+        return await self._tasks.find(task_id)
+
+    async def replay(
+        self,
+        task_id: str,
+        build: Callable[[Task], Awaitable[Submission]],
+        submit: Callable[[Submission, Operation], Awaitable[Submitted]],
+    ) -> tuple[Submission, Submitted]:
+        """Submit a task again as a new one. `build` makes the submission from the original, and
+        `submit` records it. The row names the new task."""
+        async with self.recorded("replay", task_id) as operation:
+            submission = await build(await self._tasks.find(task_id))
+            submitted = await submit(submission, operation)
+            operation.detail = {"task_id": submitted.task_id, "replayed": submitted.replayed}
+            return submission, submitted
 
     async def erase(self, task_id: str) -> None:
         """Remove the content of a task that has ended, as `TenantClient.erase` does."""
@@ -157,17 +204,27 @@ class Operator:
             return tenant
 
     @asynccontextmanager
-    async def recorded(self, action: ActionName, target: str) -> AsyncIterator[Operation]:
+    async def recorded(
+        self, action: ActionName, target: str, *, request_id: str | None = None
+    ) -> AsyncIterator[Operation]:
         """Record an operation, let the block do it, and record how it ended.
 
         The row stays unconfirmed where the block is cancelled, raises `ServerUnreachable`, or
-        raises an error that is not one of leaseq's: a part of its statements may be committed.
+        raises an error that is not one of leaseq's: a part of its statements may be committed. Where
+        an operation with this `request_id` was recorded before, the block does not run: this raises
+        `Repeated` if that one was done, else `TaskConflict`.
         """
         # Before the block checks a name, it may contain what Postgres cannot store.
         operation_id, operation = new_task_id(), Operation(printable(target))
-        await self._log.record(
-            operation_id, action=action, target=operation.target, actor=self._actor
+        before = await self._log.record(
+            operation_id,
+            action=action,
+            target=operation.target,
+            actor=self._actor,
+            request_id=request_id,
         )
+        if before is not None and request_id is not None:
+            await self._repeat(before, action, operation.target, request_id)
         reach("operation.recorded")
         try:
             yield operation
@@ -175,18 +232,39 @@ class Operator:
             _tell_unconfirmed(operation_id, operation, error)
             raise
         except LeaseqError as error:
-            await self._end_refused(operation_id, operation, error)
+            await self._end_refused(operation_id, operation, error.code)
+            raise
+        except Exception:
+            if operation.refused is not None:
+                await self._end_refused(operation_id, operation, operation.refused)
             raise
         else:
             await self._end(operation_id, operation, OperationOutcome.DONE, None)
 
-    async def _end_refused(
-        self, operation_id: str, operation: Operation, error: LeaseqError
+    async def _repeat(
+        self, before: Recorded | None, action: str, target: str, request_id: str
     ) -> None:
+        """Answer a request whose operation was recorded before, when its outcome is known."""
+        for _ in range(OUTCOME_TRIES):
+            if before is None or before.outcome is not OperationOutcome.UNCONFIRMED:
+                break
+            await asyncio.sleep(OUTCOME_SECONDS)
+            before = await self._log.find_request(request_id, action=action, target=target)
+        if before is not None and before.outcome is OperationOutcome.DONE:
+            raise Repeated
+        if before is None or before.outcome is OperationOutcome.REFUSED:
+            code = "refused" if before is None else before.code
+            raise TaskConflict(
+                f"the operation {request_id} was refused before ({code}): look at the task, and use "
+                "another id"
+            )
+        raise OperationInDoubt
+
+    async def _end_refused(self, operation_id: str, operation: Operation, code: str) -> None:
         """Write the refusal, or count it in an earlier row where the actor has had too many."""
         counting = self._refusals.counting_row(self._actor)
         if counting is None:
-            if await self._end(operation_id, operation, OperationOutcome.REFUSED, error):
+            if await self._end(operation_id, operation, OperationOutcome.REFUSED, code):
                 self._refusals.note_kept(self._actor, operation_id)
             return
         try:
@@ -199,7 +277,7 @@ class Operator:
         operation_id: str,
         operation: Operation,
         outcome: OperationOutcome,
-        error: LeaseqError | None,
+        code: str | None,
     ) -> bool:
         """Write the outcome. If that fails (False), the caller still gets the answer to the change,
         which is known."""
@@ -209,7 +287,7 @@ class Operator:
                 operation_id,
                 outcome,
                 target=operation.target,
-                code=None if error is None else error.code,
+                code=code,
                 detail=operation.detail,
             )
         except ServerUnreachable as lost:
@@ -227,4 +305,4 @@ def _tell_unconfirmed(operation_id: str, operation: Operation, error: ServerUnre
     )
 
 
-__all__ = ["Operation", "Operator"]
+__all__ = ["Operation", "Operator", "Repeated"]

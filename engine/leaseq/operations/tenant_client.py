@@ -7,7 +7,7 @@ not a look at the tasks of another one.
 
 from __future__ import annotations
 
-from leaseq.errors import TaskConflict, TaskNotFound
+from leaseq.errors import TaskConflict, TaskMoved, TaskNotFound
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import (
@@ -18,6 +18,7 @@ from leaseq.model import (
     TaskSnapshot,
 )
 from leaseq.observability.telemetry import emit
+from leaseq.operations.seen import Seen
 from leaseq.operations.traced_submissions import Submit, SubmitMany, SubmitWithin
 from leaseq.operations.wait import Waiter
 
@@ -75,14 +76,18 @@ class TenantClient:
         await self.find(task_id)
         return await self._lists.list_attempts(task_id, tenant=self.tenant)
 
-    async def cancel(self, task_id: str) -> State:
+    async def cancel(self, task_id: str, *, seen: Seen | None = None) -> State:
         """Stop a task. CANCELLED: it was waiting. PROCESSING: its worker was asked to stop it.
 
-        Raises `TaskNotFound`, `TaskConflict`.
+        With `seen`, only if the task is still as it was seen. Raises `TaskNotFound`, `TaskConflict`,
+        `TaskMoved`.
         """
-        state = (await self._ledger.cancel([task_id], tenant=self.tenant)).get(task_id)
+        stopped = await self._ledger.cancel([task_id], tenant=self.tenant, seen=_pair(seen))
+        state = stopped.get(task_id)
         if state is None:
             task = await self.find(task_id)
+            if seen is not None and (task.state, task.attempt) != _pair(seen):
+                raise _moved(task, seen)
             if task.state is State.CANCELLED:
                 # This answer rests on a read, and a standby may not have that state yet.
                 await self._ledger.wait_for_standby()
@@ -91,13 +96,14 @@ class TenantClient:
         emit("task.cancelled", task_id=task_id, state=state)
         return state
 
-    async def redrive(self, task_id: str) -> TaskSnapshot:
+    async def redrive(self, task_id: str, *, seen: Seen | None = None) -> TaskSnapshot:
         """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote
         delivers it.
 
-        Raises `TaskNotFound`, `TaskConflict`.
+        With `seen`, only if the task is still as it was seen. Raises `TaskNotFound`, `TaskConflict`,
+        `TaskMoved`.
         """
-        snapshots = await self._ledger.redrive([task_id], tenant=self.tenant)
+        snapshots = await self._ledger.redrive([task_id], tenant=self.tenant, seen=_pair(seen))
         if not snapshots:
             task = await self.find(task_id)
             if task.erased_at is not None:
@@ -110,6 +116,8 @@ class TenantClient:
                     f"the idempotency key of task {task_id} was freed: another task may have run "
                     "under it, so submit it again instead"
                 )
+            if seen is not None and (task.state, task.attempt) != _pair(seen):
+                raise _moved(task, seen)
             raise TaskConflict(
                 f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven"
             )
@@ -162,6 +170,20 @@ class TenantClient:
         raise TaskConflict(
             f"the idempotency key of task {task_id} has expired, and does not stand for it any more"
         )
+
+
+def _pair(seen: Seen | None) -> tuple[State, int] | None:
+    return None if seen is None else (seen.state, seen.attempt)
+
+
+def _moved(task: Task, seen: Seen) -> TaskMoved:
+    present = Seen(task.state, task.attempt)
+    return TaskMoved(
+        f"task {task.task_id} is {present.state} at attempt {present.attempt} now; it was "
+        f"{seen.state} at attempt {seen.attempt} when it was looked at, so nothing was changed",
+        task_id=task.task_id,
+        present=str(present),
+    )
 
 
 __all__ = ["TenantClient"]

@@ -13,6 +13,7 @@ from leaseq.cli.streams import say
 from leaseq.ledger.task_lists import Listing, TaskFilter
 from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
+from leaseq.operations.seen import Seen
 from leaseq.operations.why.wording import error_line
 from leaseq_api.views import task_page, task_view
 
@@ -85,13 +86,14 @@ def _row(task: TaskSummary) -> tuple[str, ...]:
 @click.command()
 @parameters.task_id
 @parameters.tenant
+@parameters.seen
 @parameters.as_json
-def cancel(task_id: str, tenant: str, as_json: bool) -> None:
+def cancel(task_id: str, tenant: str, seen: Seen | None, as_json: bool) -> None:
     """Cancel task ID. A waiting task ends immediately; for a running task, its worker is asked to
     stop it."""
 
     async def work(engine: Engine) -> tuple[State, Task | None]:
-        state = await engine.as_operator(command_line(tenant)).cancel(task_id)
+        state = await engine.as_operator(command_line(tenant)).cancel(task_id, seen=seen)
         return state, await engine.for_tenant(tenant).find(task_id) if as_json else None
 
     state, task = with_engine(work)
@@ -105,20 +107,19 @@ def cancel(task_id: str, tenant: str, as_json: bool) -> None:
 @click.command()
 @parameters.task_id
 @parameters.tenant
+@parameters.seen
 @parameters.as_json
-def redrive(task_id: str, tenant: str, as_json: bool) -> None:
+def redrive(task_id: str, tenant: str, seen: Seen | None, as_json: bool) -> None:
     """Retry task ID, which is FAILED or CANCELLED, from its first attempt."""
 
-    async def work(engine: Engine) -> tuple[str, Task | None]:
-        again = await engine.as_operator(command_line(tenant)).redrive(task_id)
-        task = await engine.for_tenant(tenant).find(task_id) if as_json else None
-        return f"{task_id} is {again.state} in queue {again.queue}", task
+    async def work(engine: Engine) -> Task:
+        return await engine.as_operator(command_line(tenant)).redrive(task_id, seen=seen)
 
-    line, task = with_engine(work)
-    if task is not None:
+    task = with_engine(work)
+    if as_json:
         print_json(task_view(task))
     else:
-        say(line)
+        say(f"{task_id} is {task.state} in queue {task.queue}")
 
 
 @click.command("free-key")

@@ -1,5 +1,7 @@
 -- Record an operation before it is done. The statement may be sent twice: an id is recorded once.
--- Returns no rows.
-insert into leaseq.operations (id, action, target, tenant, key_id, actor)
-values (%(id)s, %(action)s, %(target)s, %(tenant)s, %(key_id)s, %(actor)s)
+-- Returns the id. Zero rows: it was recorded before, by this statement, or under the id of the
+-- request.
+insert into leaseq.operations (id, action, target, tenant, key_id, actor, request_id)
+values (%(id)s, %(action)s, %(target)s, %(tenant)s, %(key_id)s, %(actor)s, %(request_id)s::uuid)
 on conflict do nothing
+returning id::text

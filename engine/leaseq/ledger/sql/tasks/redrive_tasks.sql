@@ -2,12 +2,13 @@
 -- lane has room. So it needs no push, which a lost answer or the end of the caller would lose, and
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
 -- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any:
--- null), it is in another state, it was erased, its key was freed, or another redrive took it and
--- it has ended again while this statement waited for its row. The time of the end tells the latter:
--- this statement does not see the dead letter of that end, and must not leave it behind. A cancel
--- that met a settle may have left a row in `scheduled` that it could not see. That row is locked
--- first and the task second, as promote does, and is replaced. Each kind of row is locked in order
--- of id, so that two batches over the same rows wait for each other instead of deadlocking.
+-- null), it is in another state, it was erased, its key was freed, it is not in `seen_state` at
+-- `seen_attempt` any more (null: any), or another redrive took it and it has ended again while this
+-- statement waited for its row. The time of the end tells the latter: this statement does not see
+-- the dead letter of that end, and must not leave it behind. A cancel that met a settle may have
+-- left a row in `scheduled` that it could not see. That row is locked first and the task second, as
+-- promote does, and is replaced. Each kind of row is locked in order of id, so that two batches over
+-- the same rows wait for each other instead of deadlocking.
 with seen as materialized (
     select id, finished_at from leaseq.tasks
     where id = any(%(ids)s::uuid[]) and state in ('FAILED', 'CANCELLED')
@@ -21,6 +22,7 @@ with seen as materialized (
     join seen on seen.id = t.id and seen.finished_at = t.finished_at
     where (%(tenant)s::text is null or t.tenant = %(tenant)s) and t.state in ('FAILED', 'CANCELLED')
         and t.erased_at is null and t.key_freed_at is null
+        and (%(seen_state)s::text is null or (t.state = %(seen_state)s::text and t.attempt = %(seen_attempt)s::integer))
         and (select count(*) from left_over) >= 0
     order by t.id
     for update of t
