@@ -46,7 +46,7 @@ RELEASE := $(VENV)-release
 RELEASE_TOOLS := 'cyclonedx-bom>=7.5,<8' 'uv>=0.13,<0.14'
 LOCK := $(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help setup test test-slow test-all test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers generated lock build clean
+.PHONY: help setup test test-slow test-all test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo ui check fmt bench bench-quick bench-peers generated lock build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ chaos-mutants: $(READY) ## seed bugs, and show which checker catches each
 
 demo: $(READY) ## watch it work, and survive being killed
 	@$(BIN)/python -m examples.demo $(ARGS)
+
+ui: $(READY) ## test the dashboard in a browser, and keep screenshots (SHOTS=FOLDER)
+	@LEASEQ_TEST_SHOTS=$(SHOTS) $(PYTEST) tests/ui $(ARGS)
 
 check: $(READY) ## lint, types, floors
 	@$(BIN)/ruff check $(CODE)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from leaseq_api.docs_page import VENDORED
+from leaseq_api.ui.static_files import OWN
+from leaseq_api.ui.static_files import VENDORED as DASHBOARD
 from support.source_tree import PACKAGES, ROOT
 
 LISTED: list[dict[str, Any]] = tomllib.loads(
@@ -45,9 +47,15 @@ def test_the_page_at_docs_serves_what_is_recorded() -> None:
     assert set(VENDORED) == swagger["sha256"].keys()
 
 
+def test_the_dashboard_serves_what_is_recorded() -> None:
+    (idiomorph,) = [entry for entry in LISTED if entry["name"] == "idiomorph"]
+    assert set(DASHBOARD) == idiomorph["sha256"].keys()
+
+
 def test_every_script_and_style_in_the_packages_is_recorded_or_our_own() -> None:
     recorded = {ROOT / entry["folder"] / name for entry in LISTED for name in entry["sha256"]}
     ours = {PACKAGES["leaseq_chaos"] / "report" / name for name in ("page.css", "page.js")}
+    ours |= {PACKAGES["leaseq_api"] / "ui" / "static" / name for name in OWN}
     found = {
         path
         for folder in PACKAGES.values()

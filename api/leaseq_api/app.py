@@ -25,6 +25,7 @@ from leaseq_api import (
     health,
     metrics,
     operate,
+    overview,
     problem_pages,
     problems,
     statistics,
@@ -40,6 +41,25 @@ from leaseq_api.security.hosts import Hosts
 from leaseq_api.security.principal import SCOPE, guard
 from leaseq_api.security.proxies import Proxies
 from leaseq_api.service import open_service, provide_service
+from leaseq_api.ui import router as ui
+from leaseq_api.ui.sampler import sampling
+
+ROUTERS = (
+    tasks.router,
+    actions.router,
+    batch_router,
+    operate.router,
+    fleet_events.router,
+    access.router,
+    quota_router,
+    audit.router,
+    statistics.router,
+    health.router,
+    metrics.router,
+    problem_pages.router,
+    docs_page.router,
+    overview.router,
+)
 
 
 def create_app(config: Config) -> Litestar:
@@ -52,26 +72,13 @@ def create_app(config: Config) -> Litestar:
             app.state.metrics = metrics.ApiMetrics(service)
             stop_counting = count_events()
             try:
-                yield
+                async with sampling(app, service.overview):
+                    yield
             finally:
                 stop_counting()
 
     app = Litestar(
-        route_handlers=[
-            tasks.router,
-            actions.router,
-            batch_router,
-            operate.router,
-            fleet_events.router,
-            access.router,
-            quota_router,
-            audit.router,
-            statistics.router,
-            health.router,
-            metrics.router,
-            problem_pages.router,
-            docs_page.router,
-        ],
+        route_handlers=[*ROUTERS, *ui.routes(config)],
         lifespan=[lifespan],
         guards=[guard],
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},

@@ -17,8 +17,8 @@ from msgspec import Raw, Struct
 
 from leaseq.model import Outcome, State, TaskError
 from leaseq_api.access_examples import ACCESS_EXAMPLES, ACCESS_PARAMETERS
-from leaseq_api.action_examples import ACTION_EXAMPLES
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
+from leaseq_api.operate_examples import OPERATE_EXAMPLES
 from leaseq_api.operate_schemas import (
     DepthsView,
     PauseBody,
@@ -45,8 +45,6 @@ from leaseq_api.schemas import (
     TaskSummaryView,
     TaskView,
 )
-from leaseq_api.statistics_examples import STATISTICS_EXAMPLES
-from leaseq_api.why_examples import WHY_EXAMPLES
 
 Tree = dict[str, Any]
 T = TypeVar("T", bound=Struct)
@@ -322,7 +320,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES | ACTION_EXAMPLES | STATISTICS_EXAMPLES | WHY_EXAMPLES
+EXAMPLES |= ACCESS_EXAMPLES | OPERATE_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10} | ACCESS_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 

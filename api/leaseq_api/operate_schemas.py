@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from leaseq.dispatch.worker_holdings import MOST_SHOWN
 from leaseq.model import MAX_ATTEMPTS, WorkerRecord
 from leaseq.operations.operator import REASON_LENGTH
+from leaseq.operations.overview.answer import Fleet, LaneCounts, Need, Overview, QueueStanding
 from leaseq.operations.statistics.read import (
     Durations,
     EndedAttempts,
@@ -126,9 +127,14 @@ __all__ = [
     "Durations",
     "EndedAttempts",
     "Figures",
+    "Fleet",
+    "LaneCounts",
+    "Need",
+    "Overview",
     "PauseBody",
     "PausedView",
     "QueueList",
+    "QueueStanding",
     "QueueView",
     "Statistics",
     "StatisticsStep",

@@ -7,6 +7,7 @@ everything.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import msgspec
@@ -118,9 +119,12 @@ def check_name_cursor(text: str) -> str:
 async def check_query(request: Request[Any, Any, Any]) -> None:
     """Before a route: refuse repeated parameters, and parameters that it does not name in
     `query`."""
-    if not request.scope["query_string"]:
-        return
-    known = request.route_handler.opt.get("query", ())
+    if request.scope["query_string"]:
+        check_names(request, request.route_handler.opt.get("query", ()))
+
+
+def check_names(request: Request[Any, Any, Any], known: Collection[str]) -> None:
+    """Refuse repeated parameters, and parameters whose names are not known."""
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:
@@ -201,6 +205,7 @@ __all__ = [
     "check_key_id",
     "check_limit",
     "check_name_cursor",
+    "check_names",
     "check_query",
     "check_queue_name",
     "check_task_id",

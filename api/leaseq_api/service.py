@@ -35,6 +35,7 @@ from leaseq_api.quotas.request_rates import RequestRates
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.principal import principal_of
+from leaseq_api.shared_overview import SharedOverview
 
 # One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8
@@ -64,6 +65,7 @@ class Service:
         self.authenticator = Authenticator(keys, engine.access)
         self.rates = RequestRates(engine.quotas)
         self.quotas = AppliedQuotas(engine.quotas)
+        self.overview = SharedOverview(engine.overview_reader(lists))
         self.held = Held(config.api_connections)
         # Batches that are being received, recorded or answered; and the turns in which their
         # chunks are written, so that connections remain for lone submissions and for reads.

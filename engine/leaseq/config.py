@@ -39,6 +39,8 @@ DAY = 86_400.0
 MIB = 1_048_576
 
 ApiAuth = Literal["auto", "keys", "off"]
+Switch = Literal["on", "off"]
+Colour = Literal["grey", "red", "orange", "green", "blue", "purple"]
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["critical", "debug", "error", "info", "warning"]
 
@@ -109,6 +111,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     strict_types: bool = False
     payload_max_bytes: int = MIB
     result_max_bytes: int = MIB
+
+    # The dashboard. The label names the environment, on a strip of this colour.
+    ui: Switch = "on"
+    ui_label: str | None = None
+    ui_colour: Colour = "grey"
+    ui_read_only: bool = False
+    ui_cookie_insecure: bool = False
 
     # Retention of a key since its first use, and of a task since it finished.
     idempotency_retention_seconds: float = 7 * DAY
@@ -260,7 +269,7 @@ def _variable(field: str) -> str:
 
 def _unknown(variable: str) -> str:
     known = [*(_variable(field) for field in Config.__struct_fields__), *sorted(FILE_VARIABLES)]
-    near = difflib.get_close_matches(variable.upper(), known, n=1)
+    near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.7)
     advice = f"did you mean {near[0]}?" if near else "`leaseq check` lists the known variables"
     return f"{variable} is not a known variable: {advice}"
 

@@ -64,6 +64,8 @@ class ServerUnreachable(LeaseqError):
     """Postgres or Redis does not answer."""
 
     code = "server_unreachable"
+    # Postgres is there, and has ended a statement because it took longer than it may.
+    took_too_long = False
 
 
 class DispatchForeign(ServerUnreachable):

@@ -130,6 +130,17 @@ export interface Figures {
   run: Durations;
 }
 
+export interface Fleet {
+  workers: number;
+  workers_silent: number;
+  slots: number;
+  busy: number | null;
+  supervisors: number;
+  reapers: number;
+  apis: number;
+  reaper_silent_seconds: number | null;
+}
+
 export interface FollowedTaskView {
   task_id: string;
   tenant: string;
@@ -168,6 +179,17 @@ export interface KeyLimitBody {
   burst?: number | null;
 }
 
+export interface LaneCounts {
+  waiting: number;
+  high: number;
+  normal: number;
+  low: number;
+  suspect: number;
+  parked: number;
+  backlog_since: string | null;
+  oldest_at: string | null;
+}
+
 export interface ListedTaskView {
   task_id: string;
   tenant: string;
@@ -188,6 +210,13 @@ export interface Live {
 
 export interface MissedView {
   count: number;
+}
+
+export interface Need {
+  rule: "LeaseqDispatchAway" | "LeaseqDuePastDue" | "LeaseqNoReaper" | "LeaseqQueueForgotten" | "LeaseqQueueUnserved" | "LeaseqQueueWaitsTooLong" | "LeaseqSlotsFull" | "LeaseqWorkersSilent";
+  sentence: string;
+  queue?: string | null;
+  since?: string | null;
 }
 
 export interface OperationPage {
@@ -211,6 +240,15 @@ export interface OperationView {
 }
 
 export type Outcome = "cancelled" | "errored" | "lost" | "released" | "succeeded" | "timed_out";
+
+export interface Overview {
+  at: string;
+  redis: "away" | "up";
+  needs: Need[];
+  fleet: Fleet;
+  queues: QueueStanding[];
+  more_queues: boolean;
+}
 
 export interface PauseBody {
   reason?: string | null;
@@ -253,6 +291,18 @@ export interface QueueQuotaUse {
   used: number;
   left: number;
   queue: string;
+}
+
+export interface QueueStanding {
+  name: string;
+  paused: boolean;
+  paused_by: string | null;
+  paused_reason: string | null;
+  paused_at: string | null;
+  workers: number;
+  slots: number | null;
+  overdue_seconds: number | null;
+  lanes: LaneCounts | null;
 }
 
 export interface QueueView {
@@ -709,5 +759,12 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: ReadableStream<Uint8Array>;
+  };
+  show_overview: {
+    method: "GET";
+    path: "/api/overview";
+    query: {};
+    body: undefined;
+    answer: Overview;
   };
 }

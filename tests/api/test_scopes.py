@@ -54,6 +54,7 @@ SCOPES_OF = {
     "revoke_key": "admin",
     "rotate_key": "admin",
     "show": "read",
+    "show_overview": "read",
     "show_quota": "read",
     "statistics": "read",
     "submit": "submit",

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "ready": "for a load balancer",
     "metrics": "for Prometheus",
     "statistics": "for a dashboard",
+    "show_overview": "for operators, who have the dashboard and `leaseq top`",
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
@@ -83,6 +84,7 @@ NO_STRUCT = {
         (
             *("Statistics", "StatisticsStep", "TypeFigures", "Figures"),
             *("Durations", "EndedAttempts"),
+            *("Overview", "Fleet", "LaneCounts", "Need", "QueueStanding"),
         ),
         "of an operation that is left out",
     ),

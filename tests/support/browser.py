@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,6 +78,54 @@ class Tab:
         await self.call("Page.navigate", url=url)
         async with asyncio.timeout(PATIENCE):
             await self._loaded.wait()
+
+    async def look(self, *, width: int = 1280, height: int = 900, theme: str = "light") -> None:
+        """Show pages in this size, and with this preference for colours (`light` or `dark`)."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 640,
+        )
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        await self.call("Emulation.setEmulatedMedia", features=features)
+
+    async def allow_scripts(self, allowed: bool) -> None:
+        """Run the scripts of the pages that are visited from now on, or none. Expressions of the
+        test run in any case."""
+        await self.call("Emulation.setScriptExecutionDisabled", value=not allowed)
+
+    async def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Write a PNG of the page, of all of it or of the part in view."""
+        shot = await self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+        await asyncio.to_thread(path.write_bytes, b64decode(shot["data"]))
+
+    async def press(self, key: str) -> None:
+        """Press a key and let it go. A single character is typed, another one is named as in
+        `KeyboardEvent.key`."""
+        code = {"Enter": 13, "Escape": 27, "Tab": 9}.get(key, 0)
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        for kind in ("keyDown", "keyUp"):
+            await self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                text=text if kind == "keyDown" else "",
+                windowsVirtualKeyCode=code,
+            )
+
+    async def submit(self, selector: str) -> None:
+        """Click something that leads to another page, and wait for that page."""
+        self._loaded.clear()
+        await self.click(selector)
+        async with asyncio.timeout(PATIENCE):
+            await self._loaded.wait()
+
+    async def text(self, selector: str = "body") -> str:
+        """The text of the first element that matches, as it is shown."""
+        shown: str = await self.run(f"document.querySelector({selector!r}).innerText")
+        return shown
 
     async def run(self, script: str) -> Any:
         """The value of an expression, awaited if it is a promise."""

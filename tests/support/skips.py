@@ -30,6 +30,11 @@ LISTED = [
         "the page cannot be looked at",
         "a browser is large; the files and the policy of the page are tested without",
     ),
+    (
+        "tests/ui/test_in_browser.py",
+        "the page cannot be looked at",
+        "a browser is large; the pages are tested without, too",
+    ),
     ("tests/unit/test_bench_page.py", "only the extra `bench`", "pictures of the benchmark"),
     (
         "tests/unit/test_start_task.py",

@@ -25,6 +25,8 @@ from leaseq_api.security.hosts import Hosts
 from leaseq_api.security.principal import ANONYMOUS, SCOPE, key_missing
 from leaseq_api.security.proxies import Proxies
 from leaseq_api.service import Service
+from leaseq_api.ui.answer import is_page
+from leaseq_api.ui.refused_pages import raw_page
 
 # Headers that this service reads and that must be unique. A proxy could have checked a different
 # copy.
@@ -236,7 +238,8 @@ async def _refuse(
 
 def _problem(code: str, detail: str, scope: Scope, *, headers: Sequence[Header] = ()) -> RawAnswer:
     TALLY.count("leaseq_refusals_total", code)
-    return raw_problem(code, detail, path=scope["raw_path"], headers=headers)
+    problem = raw_problem(code, detail, path=scope["raw_path"], headers=headers)
+    return raw_page(code, detail, problem) if is_page(scope["path"]) else problem
 
 
 def _with_limit(send: Send, headers: Sequence[Header]) -> Send:

@@ -278,9 +278,11 @@ def unreachable(error: BaseException, *, refusal: str = "") -> ServerUnreachable
         and error.sqlstate is not None
         and not error.sqlstate.startswith(GOING)
     )
-    return ServerUnreachable(
+    found = ServerUnreachable(
         f"Postgres {'cannot do this now' if answered else 'does not answer'}: {message}"
     )
+    found.took_too_long = isinstance(error, psycopg.errors.QueryCanceled)
+    return found
 
 
 __all__ = [

@@ -39,6 +39,7 @@ from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists
 from leaseq.operations.operator import Operator
+from leaseq.operations.overview.read_overview import OverviewReader
 from leaseq.operations.push import Pusher
 from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
@@ -266,6 +267,12 @@ class Engine:
     def fact_reader(self, lists: Lists) -> FactReader:
         """A reader of the facts about tasks, within the share of lists."""
         return FactReader(lists.session, self.stores.search, self.config, turn=lists.turn)
+
+    def overview_reader(self, lists: Lists | None = None) -> OverviewReader:
+        """A reader of the state of the cluster; with `lists`, within the share of lists."""
+        if lists is None:
+            return OverviewReader(self.stores.tasks.session, self.stores, self.config)
+        return OverviewReader(lists.session, self.stores, self.config, turn=lists.turn)
 
     def known_types(self) -> KnownTypes:
         """An empty copy of the registered task types, which its owner refreshes."""

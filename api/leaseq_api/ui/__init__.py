@@ -1,0 +1,1 @@
+"""The dashboard at /ui: pages for people, made by the API process."""

@@ -1,0 +1,24 @@
+"""The menu of the dashboard. A page adds itself by one line here.
+
+The key of a page is a letter that follows `g`. A page that does not exist yet has no line.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Entry(Struct, frozen=True):
+    """One word of the menu."""
+
+    word: str
+    path: str
+    key: str
+
+
+MENU = (
+    Entry("Overview", "/ui", "o"),
+    Entry("Queues", "/ui/queues", "q"),
+)
+
+__all__ = ["MENU", "Entry"]

@@ -1,0 +1,65 @@
+"""The routes of the dashboard, and what all of them share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response, Router, get
+from litestar.exceptions import HTTPException
+from litestar.params import PathParameter
+
+from leaseq.config import Config
+from leaseq.errors import LeaseqError
+from leaseq_api.refused import Refused
+from leaseq_api.ui import live, refused_pages, static_files
+from leaseq_api.ui.answer import ROOT, see_other
+from leaseq_api.ui.page import AnyRequest, check_query
+from leaseq_api.ui.pages import overview, queues
+
+# Every page: a line here, and a line in `menu.py` if it is in the menu.
+PAGES = (
+    *overview.HANDLERS,
+    *queues.HANDLERS,
+)
+
+Rest = Annotated[str, PathParameter(description="The rest of an address that does not exist")]
+
+
+# With a scope: as an open address it would open every address under it.
+@get("/{rest:path}", scope="read")
+async def show_nothing(rest: Rest) -> Response[str]:
+    """The page for an address that does not exist."""
+    raise Refused("not_found", "the dashboard has no page at this address")
+
+
+@get("/", scope=None, include_in_schema=False)
+async def show_root(request: AnyRequest) -> Response[str]:
+    """Send a browser to the dashboard. A program gets the problem of an address that does not
+    exist."""
+    if "text/html" in request.headers.get("accept", ""):
+        return see_other(ROOT)
+    raise Refused("not_found", "no route has this path; /schema lists all routes")
+
+
+_pages = Router(
+    ROOT,
+    route_handlers=[*PAGES, live.follow_changes, static_files.show_file, show_nothing],
+    before_request=check_query,
+    include_in_schema=False,
+    exception_handlers={
+        Refused: refused_pages.of_refusal,
+        LeaseqError: refused_pages.of_leaseq,
+        HTTPException: refused_pages.of_http,
+        Exception: refused_pages.of_fault,
+    },
+)
+
+_root = Router("/", route_handlers=[show_root])
+
+
+def routes(config: Config) -> tuple[Router, ...]:
+    """The routes of the dashboard; none where it is turned off."""
+    return (_pages, _root) if config.ui == "on" else ()
+
+
+__all__ = ["routes"]

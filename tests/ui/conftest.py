@@ -1,0 +1,6 @@
+"""Fixtures for the tests of the dashboard."""
+
+from support.api import api
+from support.keys import guarded
+
+__all__ = ["api", "guarded"]
