@@ -20,8 +20,9 @@ RECORDED = {
     "timeout_seconds": r"\btimeout_seconds\b",
     "expires_at": r"\bexpires_ats?\b",
 }
-# Options that a task does not keep under their own names.
-LEFT_OUT = {"delay_seconds"}
+# Options that a task does not keep under their own names. Labels are rows of a separate table, which
+# parts of these statements write.
+LEFT_OUT = {"delay_seconds", "labels"}
 # Options that workers get with their claim.
 HANDED = {"queue", "max_attempts", "timeout_seconds"}
 MOST_EDITS = 5

@@ -290,7 +290,7 @@ async def test_a_handler_submits_under_its_role_in_and_outside_of_its_transactio
         async with ctx.transaction() as tx:
             first = await child.options(idempotency_key="one", connection=tx).submit(n=1)
             again = await child.options(idempotency_key="one", connection=tx).submit(n=1)
-            other = await child.options(idempotency_key="two", delay=60, connection=tx).submit(n=2)
+            other = await child.options(labels={"a": "1"}, delay=60, connection=tx).submit(n=2)
         return [first.id, again.id, other.id]
 
     async with working(roles, app):
@@ -299,9 +299,9 @@ async def test_a_handler_submits_under_its_role_in_and_outside_of_its_transactio
         assert task.result is not None
         first, again, other = json.loads(task.result)
         assert first == again != other
-        assert [(await ours.find(task_id)).state for task_id in (first, other)] == [
-            State.SCHEDULED
-        ] * 2
+        tasks = [await ours.find(task_id) for task_id in (first, other)]
+        assert [task.state for task in tasks] == [State.SCHEDULED] * 2
+        assert [task.labels for task in tasks] == [{}, {"a": "1"}]
 
 
 async def test_a_secret_that_a_failover_lost_costs_no_attempt(

@@ -18,6 +18,7 @@ from msgspec import UNSET
 from leaseq.api_keys import KEY_ID
 from leaseq.codec import is_task_id
 from leaseq.errors import ApiKeyNotFound, TaskNotFound
+from leaseq.labels import MAX_ASKED, parse_labels
 from leaseq.ledger.task_lists import TaskFilter
 from leaseq.model import NAME, State
 from leaseq.operations.submission import KEY_MAX_LENGTH
@@ -26,6 +27,7 @@ from leaseq_api.schemas import ListQuery
 
 MAX_WAIT_SECONDS = 60.0
 MAX_PAGE = 200
+REPEATABLE = {"label"}
 
 TaskId = Annotated[
     str, PathParameter(description="The id of a task", schema_extra={"format": "uuid"})
@@ -134,7 +136,7 @@ def check_names(request: Request[Any, Any, Any], known: Collection[str]) -> None
                 else "this address takes no parameters"
             )
             raise Refused("parameter_invalid", f"there is no parameter {name[:100]!r}: {allowed}")
-        if given.count(name) > 1:
+        if given.count(name) > 1 and name not in REPEATABLE:
             raise Refused("parameter_invalid", f"the parameter {name!r} was given more than once")
 
 
@@ -166,8 +168,11 @@ def check_limit(limit: int) -> int:
 
 def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
     """The query of `GET /api/tasks`."""
+    given: dict[str, Any] = dict(request.query_params.multi_items())
+    if "label" in given:
+        given["label"] = request.query_params.getall("label")
     try:
-        query = msgspec.convert(dict(request.query_params.multi_items()), ListQuery, strict=False)
+        query = msgspec.convert(given, ListQuery, strict=False)
     except msgspec.ValidationError as error:
         raise Refused("parameter_invalid", str(error).replace("$.", "")) from None
     for name, value in (("queue", query.queue), ("type", query.type)):
@@ -180,11 +185,16 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
         check_key(key)
     if cursor is not UNSET and not is_task_id(cursor):
         raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
+    try:
+        labels = parse_labels(query.label or [], most=MAX_ASKED)
+    except ValueError as error:
+        raise Refused("parameter_invalid", str(error)) from None
     return TaskFilter(
         state=None if query.state is UNSET else State(query.state),
         queue=query.queue or None,
         type=query.type or None,
         idempotency_key=key or None,
+        labels=labels,
         cursor=cursor or None,
         limit=query.limit,
     )

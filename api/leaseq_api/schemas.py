@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from leaseq.labels import LABEL_PATTERN, MAX_ASKED
 from leaseq.ledger.operation_log import ActionName
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
@@ -74,6 +75,17 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idempotency_key: (
         Annotated[str, described("Only the task with this key", **_KEY)] | UnsetType
     ) = UNSET
+    label: (
+        Annotated[
+            list[Annotated[str, described(pattern=LABEL_PATTERN)]],
+            described(
+                "Only tasks with this label, `name=value`. Given more than once: with all of them",
+                minItems=1,
+                maxItems=MAX_ASKED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of items")] = 50
     cursor: (
         Annotated[str, described("`next_cursor` of the previous page", format="uuid")] | UnsetType
@@ -122,6 +134,9 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
             description="If set, the idempotency key does not stand for this task since then, and may stand for another one"
         ),
     ]
+    labels: Annotated[
+        dict[str, str], Meta(description="As they were submitted; none for an erased task")
+    ]
     # omitted for an erased task
     progress: Json | UnsetType | None = UNSET
     error: Json | UnsetType | None = UNSET
@@ -150,6 +165,7 @@ class FreshTaskView(TaskView, frozen=True, kw_only=True):
     worker_id: str | None = None
     erased_at: Moment | None = None
     key_freed_at: Moment | None = None
+    labels: dict[str, str] = {}
     progress: Json | UnsetType | None = None
     error: Json | UnsetType | None = None
     result: Json | UnsetType | None = None

@@ -91,6 +91,7 @@ def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
         created_at=submitted.created_at,
         run_at=submitted.run_at,
         expires_at=submission.expires_at,
+        labels=dict(submission.labels or {}),
     )
 
 

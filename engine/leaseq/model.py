@@ -7,6 +7,7 @@ characters). Times are timezone-aware, by the clock of Postgres.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated
@@ -179,6 +180,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     fingerprint: bytes = b""  # of the request as sent; compared when the key is used again
     # JSON object of strings: the stamp of the shape (known_type.py), the trace context (trace_context.py)
     headers: bytes | None = None
+    labels: Mapping[str, str] | None = None  # None: it has none
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):
@@ -212,6 +214,7 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     erased_at: datetime | None
     # its idempotency key stands for it no longer, since then
     key_freed_at: datetime | None
+    labels: dict[str, str]  # by name; empty for an erased task
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ the OpenAPI document and do not check it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -15,6 +16,7 @@ from msgspec import Meta, Struct
 
 from leaseq.connections.postgres_connection import Connection
 from leaseq.context import BlockingConnection
+from leaseq.labels import MAX_LABELS, NAME_PATTERN, VALUE_MAX_LENGTH
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS
 
 PriorityName = Literal["high", "normal", "low"]
@@ -83,6 +85,19 @@ class SubmitOptions(Struct, frozen=True, kw_only=True):
     expires_at: (
         Annotated[datetime, described("Do not start it after this time", **_TIME)] | None
     ) = None
+    labels: (
+        Annotated[
+            dict[
+                Annotated[str, described(pattern=f"^{NAME_PATTERN}$")],
+                Annotated[str, described(minLength=1, maxLength=VALUE_MAX_LENGTH)],
+            ],
+            described(
+                "Names and values to find the task by, not for secrets; stored until it is erased or pruned",
+                maxProperties=MAX_LABELS,
+            ),
+        ]
+        | None
+    ) = None
 
 
 NO_OPTIONS = SubmitOptions()
@@ -99,6 +114,7 @@ class OptionFields(TypedDict, total=False):
     max_attempts: int | None
     timeout: float | None
     expires_at: datetime | None
+    labels: Mapping[str, str] | None
     # Which submission this is, and whose transaction it belongs to: no options of the task.
     idempotency_key: str | None
     connection: Connection | BlockingConnection | None

@@ -54,6 +54,7 @@ export interface BatchItem {
   max_attempts?: number | null;
   timeout_seconds?: number | null;
   expires_at?: string | null;
+  labels?: Json;
   type: string;
   payload: Json;
   idempotency_key?: string | null;
@@ -350,6 +351,7 @@ export interface ReplayBody {
   max_attempts?: number | null;
   timeout_seconds?: number | null;
   expires_at?: string | null;
+  labels?: Json;
   payload?: Json;
   idempotency_key?: string | null;
 }
@@ -387,6 +389,7 @@ export interface SubmitBody {
   max_attempts?: number | null;
   timeout_seconds?: number | null;
   expires_at?: string | null;
+  labels?: Json;
   type: string;
   payload: Json;
 }
@@ -420,6 +423,7 @@ export interface TaskSummaryView {
   worker_id: string | null;
   erased_at: string | null;
   key_freed_at: string | null;
+  labels: Json;
   progress?: Json;
   error?: Json;
 }
@@ -448,6 +452,7 @@ export interface TaskView {
   worker_id: string | null;
   erased_at: string | null;
   key_freed_at: string | null;
+  labels: Json;
   progress?: Json;
   error?: Json;
   result?: Json;
@@ -539,7 +544,7 @@ export interface Operations {
   list_tasks: {
     method: "GET";
     path: "/api/tasks";
-    query: { state?: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS"; queue?: string; type?: string; idempotency_key?: string; limit?: number; cursor?: string; };
+    query: { state?: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS"; queue?: string; type?: string; idempotency_key?: string; label?: string[]; limit?: number; cursor?: string; };
     body: undefined;
     answer: TaskPage;
   };

@@ -107,6 +107,20 @@ ADDRESSES: dict[str, list[tuple[str, Any]]] = {
             for value in ("a", "a" * 128, "a" * 129, "a b")
         ),
         *(("idempotency_key", key) for key in ("a b", "k" * 255, "k" * 256, "é")),
+        *(
+            ("label", labels)
+            for labels in (
+                ["a=1"],
+                [f"{name}==é" for name in "abcd"],
+                [f"{name}=1" for name in "abcde"],
+                ["a"],
+                ["a="],
+                ["a b=1"],
+                ["n" * 64 + "=" + "v" * 128],
+                ["n" * 65 + "=1"],
+                ["a=" + "v" * 129],
+            )
+        ),
         *(("cursor", cursor) for cursor in (new_task_id(), "first")),
     ],
     "/api/operations": [
@@ -347,7 +361,7 @@ def _example(api: Api, path: str, method: str, name: str) -> Any:
 
 def _shape(value: Any) -> Any:
     """The names of the members of an answer, at every depth."""
-    opaque = ("payload", "result", "progress", "error")
+    opaque = ("payload", "result", "progress", "error", "labels")
     if isinstance(value, dict):
         return {
             name: None if name in opaque else _shape(each) for name, each in sorted(value.items())

@@ -48,6 +48,7 @@ def a_task(**said: Any) -> Task:
         hand_back_count=0,
         erased_at=None,
         key_freed_at=None,
+        labels={},
     )
     return replace(usual, **said)
 

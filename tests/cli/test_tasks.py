@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import msgspec
@@ -85,6 +86,25 @@ def test_submit_refuses_a_payload_that_no_worker_could_decode(
         == []
     )
     assert leaseq("submit", "add", '{"n": 1}').exit_code == 0
+
+
+def test_tasks_are_found_by_their_labels(leaseq: Command) -> None:
+    labels = ("--label", "account=42", "--label", "note=a=b")
+    mine = leaseq("submit", "add", *labels).stdout.strip()
+    other = leaseq("submit", "add", "--label", "account=42").stdout.strip()
+    leaseq("submit", "add")
+    shown = json.loads(leaseq("show", mine, "--json").stdout)
+    assert shown["labels"] == {"account": "42", "note": "a=b"}
+    for given, found in ((labels[:2], [other, mine]), (labels, [mine])):
+        listed = json.loads(leaseq("list", "--json", *given).stdout)
+        assert [task["task_id"] for task in listed["tasks"]] == found
+
+
+@pytest.mark.parametrize("command", ["list", "submit add"])
+@pytest.mark.parametrize("label", ["account", "=42", "account=", "a b=1", "account=\ud800"])
+def test_a_label_that_cannot_be_is_refused(leaseq: Command, command: str, label: str) -> None:
+    result = leaseq(*command.split(), "--label", label)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
 
 
 def test_submit_with_a_key_again_is_the_same_task(leaseq: Command) -> None:

@@ -181,6 +181,16 @@ async def test_list_reads_every_page_and_filters(leaseq: Either) -> None:
     assert await leaseq.list_tasks(state="FAILED") == []
 
 
+async def test_labels_are_submitted_shown_and_listed(leaseq: Either) -> None:
+    labels = {"account": "42", "note": "a=b & c"}
+    submitted = await leaseq.submit("charge", {}, labels=labels)
+    await leaseq.submit("charge", {}, labels={"account": "42"})
+    assert (await leaseq.find(submitted.task_id)).labels == labels
+    (found,) = await leaseq.list_tasks(labels=labels)
+    assert (found.task_id, found.labels) == (submitted.task_id, labels)
+    assert len(await leaseq.list_tasks(labels={"account": "42"}, page_size=1)) == 2
+
+
 async def test_queues_are_paused_and_resumed_and_workers_listed(
     leaseq: Either, services: Services
 ) -> None:

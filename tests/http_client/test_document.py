@@ -229,6 +229,9 @@ def values(schemas: dict[str, Any], schema: dict[str, Any]) -> Iterator[Any]:
             yield from values(schemas, each)
     elif "enum" in schema:
         yield from schema["enum"]
+    elif schema.get("type") == "object" and "properties" not in schema:
+        yield from ({"name": value} for value in values(schemas, schema["additionalProperties"]))
+        yield {}
     elif schema.get("type") == "object":
         yield from objects(schemas, schema)
     elif schema.get("type") == "array":

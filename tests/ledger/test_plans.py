@@ -44,7 +44,10 @@ insert into leaseq.dead_letters (task_id, tenant, queue, type, failed_at, code)
 select id, tenant, queue, type, now(), 'error' from leaseq.tasks;
 analyze leaseq.dead_letters;
 analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
-analyze leaseq.queues; analyze leaseq.attempts;
+insert into leaseq.labels (name, value, tenant, task_id)
+select 'account', (ascii(right(id::text, 1)) % 7)::text, 'default', id from leaseq.tasks
+union all select 'env', 'live', 'default', id from leaseq.tasks;
+analyze leaseq.queues; analyze leaseq.attempts; analyze leaseq.labels;
 """
 # Without statistics, which come a minute later.
 FIRST_FEW = "\n".join(
@@ -55,6 +58,8 @@ LEASE = Claim(IDS[0], 1, "w")
 FEW = IDS[:20]
 KEYS = {"tenants": ["default"] * 20, "keys": [f"key-{n}" for n in range(20)]}
 SUBMISSIONS = rows.submission_arrays([submission(idempotency_key=f"new-{n}") for n in range(200)])
+WITH_LABELS = [submission(labels={"account": str(n), "env": "live"}) for n in range(200)]
+LABELLED = rows.submission_arrays(WITH_LABELS) | (rows.label_arrays(WITH_LABELS) or {})
 PLAIN = rows.plain_submissions([submission() for _ in range(200)]) or {}
 SUCCESSES = rows.success_arrays([succeeded(Claim(task_id, 1, "w")) for task_id in IDS])
 SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
@@ -77,6 +82,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         set(),
     ),
     "submit_plain": (PLAIN, set()),
+    "submit_labelled": (
+        LABELLED | {"retention": 60.0, "after_commit": False, "patience": "250", "counted": "{}"},
+        set(),
+    ),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
     "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
     "find_due": (
@@ -140,8 +149,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         SEEN | {"ids": IDS, "tenant": "default"},
         {"tasks_pkey", "scheduled_pkey", "dead_letters_pkey"},
     ),
-    "erase_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "dead_letters_pkey"}),
-    "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
+    "erase_tasks": (
+        {"ids": IDS, "tenant": "default"},
+        {"tasks_pkey", "dead_letters_pkey", "labels_of_task"},
+    ),
+    "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "labels_of_task"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_changed": ({"ids": IDS, "since": None}, {"tasks_pkey"}),
     "find_followed": ({"ids": IDS}, {"tasks_pkey"}),
@@ -163,7 +175,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "prune_tasks": (
         {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100}
         | {"retentions": '{"add": 30.0}'},
-        {"tasks_pkey", "idempotency_keys_pkey", "dead_letters_pkey"},
+        {"tasks_pkey", "idempotency_keys_pkey", "dead_letters_pkey", "labels_of_task"},
     ),
     "prune_keys": (
         {"since": None, "limit": 100, "again": 3600.0},
@@ -173,6 +185,12 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000}
         | dict.fromkeys(("state", "queue", "type")),
         {"tasks_pkey"},
+    ),
+    "list_labelled": (
+        {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 500, "share": 20}
+        | {"names": "{account,env}", "values": "{42,live}"}
+        | dict.fromkeys(("state", "queue", "type")),
+        {"tasks_pkey", "labels_pkey"},
     ),
     "find_remembered": (
         {"task_id": IDS[0], "tenant": "default", "key": "key-1"},
@@ -188,7 +206,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 # settles for that.
 CUSTOM_ONLY = {"list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
-GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters"}
+GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters", "labels"}
 
 
 # The possible statistics an hour after they were gathered: that everything has ended, or that
@@ -282,6 +300,9 @@ LONE: dict[str, dict[str, Any]] = {
     "submit_plain": rows.plain_submissions([submission(queue="unknown")]) or {},
     "submit_tasks": rows.submission_arrays([submission()])
     | {"retention": 60.0, "after_commit": False, "patience": "250"},
+    "submit_labelled": rows.submission_arrays(WITH_LABELS[:1])
+    | (rows.label_arrays(WITH_LABELS[:1]) or {})
+    | {"retention": 60.0, "after_commit": False, "patience": "250", "counted": "{}"},
     "claim_tasks": {"ids": IDS[:1], "worker_id": "w"},
     "find_keys": {"tenants": ["default"], "keys": ["k1"]},
     "find_claimed": {"ids": IDS[:1], "worker_id": "w"},

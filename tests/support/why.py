@@ -62,6 +62,7 @@ def a_task(state: State = State.PENDING, **said: Any) -> TaskSummary:
         hand_back_count=0,
         erased_at=None,
         key_freed_at=None,
+        labels={},
     )
     return replace(usual, **said)
 

@@ -18,7 +18,7 @@ import httpx
 from leaseq_http import batches, calls
 from leaseq_http.answers import error_of, read, result_of
 from leaseq_http.batches import Batch, Outcome
-from leaseq_http.calls import Call
+from leaseq_http.calls import Call, TaskFilters
 from leaseq_http.errors import LeaseqHTTPError
 from leaseq_http.following import Following, following_task, following_tasks
 from leaseq_http.model import (
@@ -28,7 +28,6 @@ from leaseq_http.model import (
     Operation,
     PausedQueue,
     Queue,
-    State,
     Submitted,
     Task,
     TaskEvent,
@@ -199,27 +198,13 @@ class AsyncClient:
         return await self._send(calls.why(task_id, idempotency_key=idempotency_key))
 
     async def list_tasks(
-        self,
-        *,
-        state: State | None = None,
-        queue: str | None = None,
-        type: str | None = None,  # noqa: A002
-        idempotency_key: str | None = None,
-        page_size: int = 50,
+        self, *, page_size: int = 50, **filters: Unpack[TaskFilters]
     ) -> AsyncIterator[TaskSummary]:
-        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200."""
+        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200. The
+        filters are `state`, `queue`, `type`, `idempotency_key` and `labels`."""
         cursor: str | None = None
         while True:
-            page = await self._send(
-                calls.list_tasks(
-                    state=state,
-                    queue=queue,
-                    type=type,
-                    idempotency_key=idempotency_key,
-                    page_size=page_size,
-                    cursor=cursor,
-                )
-            )
+            page = await self._send(calls.list_tasks(page_size=page_size, cursor=cursor, **filters))
             for task in page.tasks:
                 yield task
             if page.next_cursor is None:

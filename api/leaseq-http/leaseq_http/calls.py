@@ -7,9 +7,9 @@ is not `repeatable` is repeated only after an error that shows that the service 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
@@ -57,7 +57,9 @@ ROUTES = {
     "follow_task": Route("GET", "/api/tasks/{task_id}/events", ("seconds",)),
     "follow_tasks": Route("GET", "/api/events", ("queue", "type", "seconds")),
     "list_tasks": Route(
-        "GET", "/api/tasks", ("state", "queue", "type", "idempotency_key", "limit", "cursor")
+        "GET",
+        "/api/tasks",
+        ("state", "queue", "type", "idempotency_key", "label", "limit", "cursor"),
     ),
     # Of a task that was cancelled before, the service answers with the task.
     "cancel": Route("POST", "/api/tasks/{task_id}/cancel"),
@@ -155,21 +157,24 @@ def why(task_id: str, *, idempotency_key: str | None = None) -> Call[Why]:
     return _call("why", _as(Why), path={"task_id": task_id}, query=query)
 
 
+class TaskFilters(TypedDict, total=False):
+    """Which tasks to list. A filter that is left out, or None, does not filter."""
+
+    state: State | None
+    queue: str | None
+    type: str | None
+    idempotency_key: str | None
+    labels: Mapping[str, str] | None  # a task has all of them
+
+
 def list_tasks(
-    *,
-    state: State | None = None,
-    queue: str | None = None,
-    type: str | None = None,  # noqa: A002
-    idempotency_key: str | None = None,
-    page_size: int = 50,
-    cursor: str | None = None,
+    *, page_size: int = 50, cursor: str | None = None, **filters: Unpack[TaskFilters]
 ) -> Call[TaskPage]:
     """Read one page of tasks."""
+    labels = filters.pop("labels", None) or {}
     query = {
-        "state": state,
-        "queue": queue,
-        "type": type,
-        "idempotency_key": idempotency_key,
+        **filters,
+        "label": [f"{name}={value}" for name, value in labels.items()],
         "limit": page_size,
         "cursor": cursor,
     }
@@ -270,7 +275,7 @@ def _call(
     assert given.keys() <= set(route.query), name
     target = route.path.format_map({k: _segment(k, v) for k, v in (path or {}).items()})
     if given:
-        target += "?" + "&".join(f"{each}={_value(value)}" for each, value in given.items())
+        target += "?" + "&".join(_pairs(given))
     return Call(
         method=route.method,
         path=target,
@@ -300,6 +305,13 @@ def _segment(name: str, text: str) -> str:
     return quote(text, safe="")
 
 
+def _pairs(query: Mapping[str, Any]) -> Iterator[str]:
+    """The parameters of a query. A list is a parameter that is repeated."""
+    for name, given in query.items():
+        for value in given if isinstance(given, list) else [given]:
+            yield f"{name}={_value(value)}"
+
+
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -327,6 +339,7 @@ __all__ = [
     "BatchOutcome",
     "Call",
     "Route",
+    "TaskFilters",
     "attempts",
     "cancel",
     "erase",

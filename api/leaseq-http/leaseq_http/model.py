@@ -61,6 +61,7 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     key_freed_at: datetime | None
     progress: Json | UnsetType = UNSET
     error: Json | UnsetType = UNSET
+    labels: dict[str, str] = {}  # as they were submitted; none for an erased task
 
     @property
     def ended(self) -> bool:

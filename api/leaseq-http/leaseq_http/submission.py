@@ -28,6 +28,7 @@ class SubmitOptions(TypedDict, total=False):
     max_attempts: int  # in total
     timeout_seconds: float  # of one attempt
     expires_at: datetime  # with a time zone; do not start it after this
+    labels: dict[str, str]  # to find the task by; at most 16
 
 
 OPTIONS = frozenset(SubmitOptions.__annotations__)

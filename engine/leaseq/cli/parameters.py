@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from leaseq.codec import is_task_id
 from leaseq.errors import ActionInvalid
+from leaseq.labels import parse_labels
 from leaseq.model import DEFAULT_TENANT, NAME
 from leaseq.operations.seen import Seen, parse_seen
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def to_task_id(given: str) -> str:
@@ -37,6 +43,20 @@ def to_seen(given: str) -> Seen:
         raise click.BadParameter(str(error)) from None
 
 
+def labels(*, most: int, help: str) -> Callable[[Command], Command]:  # noqa: A002 (as in click)
+    """The option `--label NAME=VALUE`, which may be given more than once. It gives a dict."""
+
+    def parse(_: object, __: object, texts: tuple[str, ...]) -> dict[str, str]:
+        try:
+            return parse_labels(texts, most=most)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return click.option(
+        "--label", "labels", multiple=True, metavar="NAME=VALUE", callback=parse, help=help
+    )
+
+
 task_id = click.argument("task_id", type=to_task_id, metavar="ID")
 queue_name = click.argument("name", type=to_name, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -50,4 +70,4 @@ seen = click.option(
     help="Only if the task is still so, as in FAILED/3.",
 )
 
-__all__ = ["as_json", "queue_name", "seen", "task_id", "tenant", "to_name", "to_task_id"]
+__all__ = ["as_json", "labels", "queue_name", "seen", "task_id", "tenant", "to_name", "to_task_id"]

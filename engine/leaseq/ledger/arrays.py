@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import cast
 
 NULL = "NULL"
+NOTHING = "{}"
 
 
 def words(values: Iterable[str]) -> str:
@@ -42,4 +43,4 @@ def _quote(text: str) -> str:
     return f'"{text}"'
 
 
-__all__ = ["numbers", "quoted", "words"]
+__all__ = ["NOTHING", "numbers", "quoted", "words"]

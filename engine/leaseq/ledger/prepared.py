@@ -39,6 +39,7 @@ HOT = (
     "submit_plain",
     "submit_tasks",
     "submit_counted",
+    "submit_labelled",
     "claim_tasks",
     "succeed_attempts",
     "settle_attempts",

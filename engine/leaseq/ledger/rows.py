@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import EnumType
 from operator import attrgetter
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec.structs import astuple
@@ -43,6 +43,7 @@ from leaseq.model import (
 T = TypeVar("T")
 Row = Sequence[Any]
 _encode = msgspec.json.Encoder().encode
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 # A look into a dict is quicker than the call of an enum, and there are three in the life of a task.
 STATES = {state.value: state for state in State}
 PRIORITIES = {priority.value: priority for priority in Priority}
@@ -52,6 +53,10 @@ LANE_PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
 
 def _bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
+
+
+def _mapping(text: str | None) -> dict[str, str]:
+    return {} if text is None else _decode_labels(text)
 
 
 def lane(priority: int, crash_count: int, loss_count: int) -> Lane:
@@ -65,6 +70,8 @@ def _plain(hint: Any) -> Any:
 
 def _converter(hint: Any) -> Callable[[Any], Any] | None:
     """How a column becomes a field of this type; None: it is one already."""
+    if get_origin(hint) is dict:
+        return _mapping
     plain = _plain(hint)
     if plain is bytes:
         return _bytes
@@ -175,16 +182,35 @@ _SPECIAL: dict[str, Pack] = {
     "fingerprint": lambda values: quoted(["\\x" + value.hex() for value in values]),
 }
 _HINTS = get_type_hints(Submission)
+# Labels are rows of a table of their own.
 _SUBMISSION = [
     (name, _SPECIAL.get(name) or _PACKS[_plain(_HINTS[name])])
     for name in Submission.__struct_fields__
+    if name != "labels"
 ]
+_columns = attrgetter(*(name for name, _ in _SUBMISSION))
 
 
 def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
-    """The arrays of submit_tasks.sql: one for each field of `Submission`, by its name."""
-    columns = [*zip(*map(astuple, batch), strict=True)] or [()] * len(_SUBMISSION)
+    """The arrays of submit_tasks.sql: one for each field of `Submission` but its labels, by its
+    name."""
+    columns = [*zip(*map(_columns, batch), strict=True)] or [()] * len(_SUBMISSION)
     return {name: pack(column) for (name, pack), column in zip(_SUBMISSION, columns, strict=True)}
+
+
+def label_arrays(batch: Sequence[Submission]) -> dict[str, Any] | None:
+    """The arrays of submit_labelled.sql. None: no submission has labels."""
+    labels = [
+        (s.task_id, name, value) for s in batch if s.labels for name, value in s.labels.items()
+    ]
+    if not labels:
+        return None
+    tasks, names, values = zip(*labels, strict=True)
+    return {
+        "label_tasks": words(tasks),
+        "label_names": quoted(names),
+        "label_values": quoted(values),
+    }
 
 
 # The fields that plain submissions of one batch share, those that each has for itself (the

@@ -83,6 +83,7 @@ TOO_LONG = (PoolTimeout, TimeoutError, psycopg.errors.QueryCanceled)
 FOR_HANDLERS = {
     "expire_keys": STATEMENTS["handler_expire_keys"],
     "find_keys": STATEMENTS["handler_find_keys"],
+    "submit_labelled": STATEMENTS["handler_submit_labelled"],
     "submit_tasks": STATEMENTS["handler_submit_tasks"],
 }
 
@@ -93,6 +94,7 @@ POSITIONAL = {
     "submit_plain",
     "submit_tasks",
     "submit_counted",
+    "submit_labelled",
     "claim_tasks",
     "find_claimed",
     "succeed_attempts",

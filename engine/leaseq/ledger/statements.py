@@ -3,9 +3,13 @@
 Each is one file in `sql/`, in the folder of the module that runs it. Its file is named for its
 verb, and has a header that says which transition it makes and what zero rows mean. `tasks.py` has
 three folders, for tasks, for attempts and for idempotency keys. All statements are read once, at
-import; asking for one that does not exist is a programming error. submit_counted.sql and
-settle_failed.sql are parts of statements, whose other parts are those of submit_tasks.sql and
-settle_attempts.sql.
+import; asking for one that does not exist is a programming error.
+
+Some files are parts of a statement, whose other parts are those of another file: submit_counted.sql
+and submit_labelled.sql those of submit_tasks.sql, handler_submit_labelled.sql those of
+handler_submit_tasks.sql, list_labelled.sql those of list_tasks.sql, and settle_failed.sql those of
+settle_attempts.sql. So no second file lists the options of a submission, or the columns of a task or
+of an ending.
 """
 
 from __future__ import annotations
@@ -26,15 +30,25 @@ def load_statements() -> dict[str, str]:
         for entry in folder.iterdir()
         if entry.name.endswith(".sql")
     }
-    # No second file lists the options of a submission, or the columns of an ending.
-    statements["submit_counted"] = _with_parts(
-        statements["submit_tasks"], statements["submit_counted"]
-    )
-    statements["settle_failed"] = _with_parts(
-        statements["settle_attempts"].replace(SETTLED, SETTLED + DEAD, 1),
-        statements["settle_failed"],
-    )
+    _compose(statements)
     return statements
+
+
+def _compose(statements: dict[str, str]) -> None:
+    """Complete the statements whose files are parts."""
+    for name, whole in (
+        ("submit_counted", statements["submit_tasks"]),
+        ("settle_failed", statements["settle_attempts"].replace(SETTLED, SETTLED + DEAD, 1)),
+    ):
+        statements[name] = _with_parts(whole, statements[name])
+    statements["submit_labelled"] = _with_parts(
+        statements["submit_counted"], statements["submit_labelled"]
+    )
+    parameters, end, rest = statements["handler_submit_tasks"].rpartition("\n)")
+    more = statements["handler_submit_labelled"].rstrip()
+    statements["handler_submit_labelled"] = f"{parameters},\n{more}{end}{rest}"
+    _, _, answer = statements["list_tasks"].rpartition("\n)\n")
+    statements["list_labelled"] += answer
 
 
 def _with_parts(statement: str, parts: str) -> str:

@@ -8,12 +8,18 @@ import msgspec
 from msgspec.structs import replace
 
 from leaseq.codec import next_id, tenant_cursor
+from leaseq.labels import Labels
 from leaseq.ledger import rows
-from leaseq.ledger.session import Session
+from leaseq.ledger.arrays import quoted
+from leaseq.ledger.session import Rows, Session
 from leaseq.model import AttemptRecord, State, TaskSummary
 
 # Tasks that are looked at for one page of a list.
 LOOKED_AT = 5000
+# Entries of the index of labels that are looked at. Each may cost the look for a task, too.
+LABELLED_LOOKED_AT = 500
+# Of each tenant at least, where there are many.
+LABELLED_SHARE = 20
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +29,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     type: str | None = None
     idempotency_key: str | None = None
+    labels: Labels = {}  # a task has all of them
     cursor: str | None = None
     limit: int = 50
 
@@ -45,6 +52,8 @@ class TaskLists:
         """One page of tasks, newest first, from the next `LOOKED_AT` tasks."""
         if wanted.idempotency_key is not None:
             return await self._list_by_key(wanted, wanted.idempotency_key, tenant=tenant)
+        if wanted.labels:
+            return await self._list_labelled(wanted, tenant=tenant)
         return await self._list(wanted, tenant=tenant, looked_at=max(LOOKED_AT, wanted.limit + 1))
 
     async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str | None) -> Listing:
@@ -61,24 +70,22 @@ class TaskLists:
         return Listing([], None)
 
     async def _list(self, wanted: TaskFilter, *, tenant: str | None, looked_at: int) -> Listing:
-        params: dict[str, Any] = {
-            "tenant": tenant,
-            "cursor": wanted.cursor,
-            "state": wanted.state,
-            "queue": wanted.queue,
-            "type": wanted.type,
-            "rows": looked_at,
-            "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
-        }
+        params = _parameters(wanted, tenant=tenant, looked_at=looked_at)
         found = await self._session.fetch("list_tasks", params, idempotent=True)
-        tasks = [rows.to_summary(row) for row in found if row.task_id]
-        tasks.sort(key=lambda task: task.task_id, reverse=True)
-        if len(tasks) > wanted.limit:
-            return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
-        cursor = found[0].cursor
-        if tenant is not None:
-            cursor = tenant_cursor(cursor, shown=tasks[-1].task_id if tasks else None)
-        return Listing(tasks, cursor)
+        listing = _page(found, limit=wanted.limit)
+        if tenant is None:
+            return listing
+        shown = listing.tasks[-1].task_id if listing.tasks else None
+        return Listing(listing.tasks, tenant_cursor(listing.cursor, shown=shown))
+
+    async def _list_labelled(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
+        """One page of tasks with labels, which are looked up. Its cursor is the id of a task with
+        one of these labels."""
+        looked_at = max(LABELLED_LOOKED_AT, wanted.limit + 1)
+        params = _parameters(wanted, tenant=tenant, looked_at=looked_at)
+        params |= _label_parameters(wanted.labels)
+        found = await self._session.fetch("list_labelled", params, idempotent=True)
+        return _page(found, limit=wanted.limit)
 
     async def list_attempts(self, task_id: str, *, tenant: str | None) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed, oldest first."""
@@ -86,6 +93,34 @@ class TaskLists:
             "list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True
         )
         return [rows.to_attempt(row) for row in found]
+
+
+def _parameters(wanted: TaskFilter, *, tenant: str | None, looked_at: int) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "cursor": wanted.cursor,
+        "state": wanted.state,
+        "queue": wanted.queue,
+        "type": wanted.type,
+        "rows": looked_at,
+        "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
+    }
+
+
+def _label_parameters(labels: Labels) -> dict[str, Any]:
+    return {
+        "names": quoted(labels),
+        "values": quoted(labels.values()),
+        "share": LABELLED_SHARE,
+    }
+
+
+def _page(found: Rows, *, limit: int) -> Listing:
+    tasks = [rows.to_summary(row) for row in found if row.task_id]
+    tasks.sort(key=lambda task: task.task_id, reverse=True)
+    if len(tasks) > limit:
+        return Listing(tasks[:limit], tasks[limit - 1].task_id)
+    return Listing(tasks, found[0].cursor)
 
 
 __all__ = ["Listing", "TaskFilter", "TaskLists"]

@@ -19,7 +19,7 @@ from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import quoted, words
+from leaseq.ledger.arrays import NOTHING, quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.metrics.tally import TALLY
 from leaseq.model import (
@@ -127,13 +127,19 @@ class TaskLedger:
             if time is not None:
                 return {s.task_id: rows.fresh(s, State.PENDING, time, time) for s in batch}
         params = rows.submission_arrays(batch) | options
-        if counted is None:
+        labels = rows.label_arrays(batch)
+        if labels is not None:
+            params |= labels | {"counted": counted or NOTHING}
+            found = await self._session.fetch(
+                "submit_labelled", params, conn=conn, idempotent=idempotent
+            )
+        elif counted is not None:
+            params["counted"] = counted
+            found = await self._session.fetch("submit_counted", params, idempotent=idempotent)
+        else:
             found = await self._session.fetch(
                 "submit_tasks", params, conn=conn, idempotent=idempotent
             )
-        else:
-            params["counted"] = counted
-            found = await self._session.fetch("submit_counted", params, idempotent=idempotent)
         created = {row[0]: (rows.STATES[row[1]], row[2], row[3]) for row in found}
         return {
             s.task_id: rows.fresh(s, *created[s.task_id]) if s.task_id in created else None

@@ -42,7 +42,8 @@ def default_key(task_id: str, number: int = 1) -> str:
 async def accept_replay(
     original: Task, wanted: Replay, *, config: Config, types: KnownTypes
 ) -> Submission:
-    """Check a replay, and complete it with the queue, priority and limits of the original.
+    """Check a replay, and complete it with the queue, priority, limits and labels of the
+    original.
 
     Times of the original are not copied: the new task is due immediately, and expires only if that
     is asked for. Raises `TaskConflict` for an erased task, and what `accept` raises.
@@ -63,6 +64,7 @@ async def accept_replay(
             priority=options.priority or _NAMES[original.priority],
             max_attempts=options.max_attempts or original.max_attempts,
             timeout_seconds=options.timeout_seconds or original.timeout_seconds,
+            labels=original.labels if options.labels is None else options.labels,
         ),
         idempotency_key=wanted.idempotency_key or default_key(original.task_id),
         trace_context=wanted.trace_context,

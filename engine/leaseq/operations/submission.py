@@ -15,6 +15,7 @@ from msgspec import Struct
 from leaseq.codec import check_payload, check_text, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, PayloadTooLarge, SubmissionInvalid, UnknownType
+from leaseq.labels import check_labels
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
 from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
@@ -58,8 +59,7 @@ def accept(
     queue = defaults.queue if options.queue is None else options.queue
     if not NAME.fullmatch(queue):
         _refuse_name("queue", queue)
-    if options is not NO_OPTIONS:
-        _check_options(options)
+    labels = None if options is NO_OPTIONS else _check_options(options)
     key = request.idempotency_key
     if key is not None or config.require_idempotency_key:
         _check_key(key)
@@ -93,6 +93,7 @@ def accept(
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
         headers=headers,
+        labels=labels,
     )
 
 
@@ -127,8 +128,12 @@ def _fingerprint(request: Request, content: Any) -> bytes:
     moments = [
         None if moment is None else _utc(moment) for moment in (options.run_at, options.expires_at)
     ]
+    # Without labels as before there were any. With them, their order does not matter.
+    labels = [{"labels": options.labels}] if options.labels else []
     codec = request.codec
-    return fingerprint([*values, *numbers, *moments], None if codec is None else codec.fingerprint)
+    return fingerprint(
+        [*values, *numbers, *moments, *labels], None if codec is None else codec.fingerprint
+    )
 
 
 def _whole(attempts: float | None) -> int | None:
@@ -147,11 +152,13 @@ def _refuse_name(what: str, name: str) -> NoReturn:
     )
 
 
-def _check_options(options: SubmitOptions) -> None:
+def _check_options(options: SubmitOptions) -> dict[str, str] | None:
+    """Check the options, and return the labels."""
     if options.priority is not None and options.priority not in PRIORITIES:
         raise SubmissionInvalid(f"priority must be high, normal or low, not {options.priority!r}")
     _check_times(options)
     _check_limits(options)
+    return None if options.labels is None else check_labels(options.labels)
 
 
 def _check_times(options: SubmitOptions) -> None:

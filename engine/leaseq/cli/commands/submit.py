@@ -15,10 +15,11 @@ from msgspec import Struct
 
 from leaseq.cli.commands.wait import print_result
 from leaseq.cli.output import print_json
-from leaseq.cli.parameters import as_json, tenant, to_name
+from leaseq.cli.parameters import as_json, labels, tenant, to_name
 from leaseq.cli.servers import with_engine
 from leaseq.cli.streams import note, say
 from leaseq.errors import SubmissionInvalid, TaskNotFound
+from leaseq.labels import MAX_LABELS
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import PRIORITIES, Request, accept
@@ -82,6 +83,7 @@ class SubmitResult(Struct, frozen=True):
 @click.option(
     "--delay", "delay_seconds", type=float, metavar="SECONDS", help="Delay before the task is due."
 )
+@labels(most=MAX_LABELS, help="A label to find the task by; may be given more than once.")
 @click.option(
     "--wait",
     "waits",

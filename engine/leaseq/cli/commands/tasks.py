@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from msgspec.structs import replace
 
@@ -10,6 +12,7 @@ from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import say
+from leaseq.labels import MAX_ASKED
 from leaseq.ledger.task_lists import Listing, TaskFilter
 from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
@@ -30,6 +33,9 @@ ERROR_WIDTH = 60
 @click.option("--queue", type=parameters.to_name, metavar="NAME", help="Only tasks of this queue.")
 @click.option("--type", type=parameters.to_name, metavar="NAME", help="Only tasks of this type.")
 @click.option("--key", "idempotency_key", help="Only the task with this idempotency key.")
+@parameters.labels(
+    most=MAX_ASKED, help="Only tasks with this label; given more than once: with all of them."
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
@@ -45,7 +51,7 @@ ERROR_WIDTH = 60
 )
 @parameters.tenant
 @parameters.as_json
-def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None) -> None:
+def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: Any) -> None:
     """List tasks, newest first."""
     state = filters.pop("state")
     wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)

@@ -1,12 +1,14 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and
--- are past retention, with their attempts. The parameter `retentions` has the retention of types
--- that have their own, in one object; all others have `retention` (seconds). The keys stay and
--- remember the final state. Dead letters go with their tasks. A task is left for the next scan if another transaction has locked its
--- row or that of its key, so that one of them holds up no other. The statement follows the primary
--- key: an id is never younger than its finishing. One row always, never zero rows: the last id that
--- was looked at (null: there is none), and the number of deleted tasks. The next batch begins
--- behind that id. Otherwise each batch would read again the tasks that have to stay (a task for
--- next year, say) and the dead entries that the batch before left in the index.
+-- are past retention, with their attempts, labels and dead letters. The parameter `retentions` has
+-- the retention of types that have their own, in one object; all others have `retention` (seconds).
+-- The keys stay and remember the final state. A task is left for the next scan if another
+-- transaction has locked its row or that of its key, so that one of them holds up no other. The
+-- statement follows the primary key: an id is never younger than its finishing. One row always, never
+-- zero rows: the last id that was looked at (null: there is none), and the number of deleted tasks.
+-- The next batch begins behind that id. Otherwise each batch would read again the tasks that have to
+-- stay (a task for next year, say) and the dead entries that the batch before left in the index.
+-- Labels that a process of an older version has left behind, because it knew none when it pruned or
+-- erased their task, are deleted with those of their neighbours.
 with scanned as materialized (
     select id from leaseq.tasks
     where id > %(after)s::uuid and id < %(before)s::uuid
@@ -48,6 +50,21 @@ with scanned as materialized (
 ), dead_counted as (
     insert into leaseq.dead_letter_counts (tenant, queue, type, letters)
     select tenant, queue, type, -count(*) from dead group by tenant, queue, type
+), left_behind as materialized (
+    -- Row by row, as above.
+    select l.task_id
+    from last
+    cross join lateral (
+        select distinct l.task_id from leaseq.labels as l where l.task_id > %(after)s::uuid and l.task_id <= last.id
+    ) as l
+    left join lateral (
+        select t.id, t.erased_at from leaseq.tasks as t where t.id = l.task_id limit 1
+    ) as t on true
+    where t.id is null or t.erased_at is not null
+), labels as (
+    delete from leaseq.labels as l
+    using (select id from old union all select task_id from left_behind) as past
+    where l.task_id = past.id
 ), gone as (
     delete from leaseq.tasks t using old where t.id = old.id returning t.id
 )

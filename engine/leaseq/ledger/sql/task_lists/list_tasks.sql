@@ -37,5 +37,6 @@ with page as materialized (
 select
     (select id::text from rest) as cursor, page.id::text as task_id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count,
     max_attempts, timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-    worker_id, error::text, progress::text, hand_back_count, erased_at, key_freed_at
+    worker_id, error::text, progress::text, hand_back_count, erased_at, key_freed_at,
+    (select json_object_agg(l.name, l.value)::text from leaseq.labels as l where l.task_id = page.id) as labels
 from (select) as one left join page on true

@@ -1,5 +1,5 @@
 -- erase: no transition. Remove what the client and the handler have written from tasks that have
--- ended: payload, headers, result, error, progress, and all attempts. The rows stay until they are
+-- ended: payload, headers, result, error, progress, labels, and all attempts. The rows stay until they are
 -- pruned. Their idempotency keys stay, too, and keep standing for them: a client that repeats its
 -- submission must not bring the content back. A dead letter stays, because its task stays FAILED, and
 -- keeps nothing of the error. The fingerprint of a key is a hash of the content, by
@@ -31,6 +31,8 @@ with seen as materialized (
     update leaseq.dead_letters as d set code = 'erased', fingerprint = null
     from found
     where d.task_id = found.id
+), labels as (
+    delete from leaseq.labels as l using found where l.task_id = found.id
 )
 update leaseq.tasks as t
 set erased_at = clock_timestamp(), payload = null, headers = null, result = null, error = null, progress = null
