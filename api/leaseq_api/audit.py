@@ -12,6 +12,7 @@ from msgspec import UNSET
 from leaseq.codec import is_task_id
 from leaseq.ledger.operation_log import OperationFilter
 from leaseq_api import parameters as given
+from leaseq_api.bulk.route import HANDLERS
 from leaseq_api.openapi import api_codes
 from leaseq_api.refused import Refused
 from leaseq_api.schemas import OperationPage, OperationQuery
@@ -68,7 +69,10 @@ def _read_filter(request: Request[Any, Any, Any]) -> OperationFilter:
 
 
 router = Router(
-    "/api", route_handlers=[list_operations], before_request=given.check_query, tags=["operate"]
+    "/api",
+    route_handlers=[list_operations, *HANDLERS],
+    before_request=given.check_query,
+    tags=["operate"],
 )
 
 __all__ = ["router"]

@@ -1,8 +1,7 @@
 """The examples of the OpenAPI document.
 
-They are values of the same structs that the service sends and receives, so an example cannot lack
-a field or name one that does not exist. Each schema that an operation takes or gives has one here,
-and problems have one for each code. `add_examples` puts them into the document.
+They are values of the structs that the service sends and receives, so each has every field and no
+other. Each schema of a body has one, and each code of a problem. `add_examples` adds them.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import re
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import msgspec
 import msgspec.structs
 from msgspec import Raw, Struct
 
 from leaseq.model import Outcome, State, TaskError
 from leaseq_api.access_examples import ACCESS_EXAMPLES, ACCESS_PARAMETERS
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
+from leaseq_api.bulk.examples import BULK_EXAMPLES, BULK_PARAMETERS
 from leaseq_api.operate_examples import OPERATE_EXAMPLES
 from leaseq_api.operate_schemas import (
     DepthsView,
@@ -318,8 +317,9 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES | OPERATE_EXAMPLES
-PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10} | ACCESS_PARAMETERS
+EXAMPLES |= ACCESS_EXAMPLES | BULK_EXAMPLES | OPERATE_EXAMPLES
+PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10}
+PARAMETERS |= ACCESS_PARAMETERS | BULK_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 

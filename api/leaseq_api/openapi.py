@@ -24,6 +24,7 @@ from msgspec import Struct
 from leaseq.api_keys import IssuedKey
 from leaseq_api import access_schemas, action_schemas, operate_schemas, schemas
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
+from leaseq_api.bulk import schemas as bulk_schemas
 from leaseq_api.examples import add_examples
 from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import EVENT_VIEWS
@@ -44,7 +45,7 @@ _REF = "#/components/schemas/{name}"
 # Every struct of the schemas but variants of others, and those that are no JSON on the wire.
 _WIRE: list[Any] = [
     kind
-    for module in (schemas, access_schemas, action_schemas, operate_schemas)
+    for module in (schemas, access_schemas, action_schemas, operate_schemas, bulk_schemas)
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)
     and issubclass(kind, Struct)

@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from leaseq.api_keys import KEY_ID
 from leaseq.codec import is_task_id
-from leaseq.errors import ApiKeyNotFound, TaskNotFound
+from leaseq.errors import ApiKeyNotFound, OperationNotFound, TaskNotFound
 from leaseq.labels import MAX_ASKED, parse_labels
 from leaseq.ledger.task_lists import TaskFilter
 from leaseq.model import NAME, State
@@ -31,6 +31,12 @@ REPEATABLE = {"label"}
 
 TaskId = Annotated[
     str, PathParameter(description="The id of a task", schema_extra={"format": "uuid"})
+]
+OperationId = Annotated[
+    str,
+    PathParameter(
+        description="The id of an operation on many tasks", schema_extra={"format": "uuid"}
+    ),
 ]
 QueueName = Annotated[
     str,
@@ -93,6 +99,14 @@ def check_task_id(text: str) -> str:
     if not is_task_id(task_id):
         raise TaskNotFound("this is not a task id: ids are UUIDs")
     return task_id
+
+
+def check_operation_id(text: str) -> str:
+    """The canonical form of the id of an operation. Raises `OperationNotFound`."""
+    operation_id = text.lower()
+    if not is_task_id(operation_id):
+        raise OperationNotFound("this is not the id of an operation: ids are UUIDs")
+    return operation_id
 
 
 def check_key_id(text: str) -> str:
@@ -206,6 +220,7 @@ __all__ = [
     "KeyId",
     "Limit",
     "NameCursor",
+    "OperationId",
     "OwnKey",
     "QueueName",
     "TaskId",
@@ -216,6 +231,7 @@ __all__ = [
     "check_limit",
     "check_name_cursor",
     "check_names",
+    "check_operation_id",
     "check_query",
     "check_queue_name",
     "check_task_id",

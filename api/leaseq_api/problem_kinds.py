@@ -102,6 +102,21 @@ KINDS: dict[str, Kind] = {
         "There is no such queue",
         "Check the name. A queue exists from its first submission or its first worker on.",
     ),
+    "operation_invalid": Kind(
+        422,
+        "The operation on many tasks is not valid",
+        "Correct the field that `detail` names. Nothing was changed.",
+    ),
+    "operation_not_found": Kind(
+        404,
+        "There is no such operation on many tasks",
+        "Check the id. `GET /api/operations` lists operations; those on many tasks have the kind `bulk`.",
+    ),
+    "operation_conflict": Kind(
+        409,
+        "The state of the operation does not allow this, or its id is taken",
+        "An operation that is done can be neither stopped nor resumed. To start another one, take the id of a new preview.",
+    ),
     "lists_busy": Kind(
         503,
         "Too many lists are being read at the moment",

@@ -21,6 +21,7 @@ from leaseq.fair_turns import FairTurns
 from leaseq.ledger.operation_log import Actor
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end, run_forever
+from leaseq.operations.bulk.bulk_operator import BulkOperator
 from leaseq.operations.engine import Engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
@@ -91,6 +92,13 @@ class Service:
             Actor(name=principal.name, key_id=principal.key_id, tenant=principal.tenant)
         )
 
+    def bulk_operator_of(self, scope: Scope) -> BulkOperator:
+        """The operations on many tasks that a request may make."""
+        principal = principal_of(scope)
+        return self.engine.as_bulk_operator(
+            Actor(name=principal.name, key_id=principal.key_id, tenant=principal.tenant)
+        )
+
     async def check_again(self, scope: Scope) -> None:
         """Check the key of a request that has lasted for some time. Raises `Refused`, and
         `ServerUnreachable` where the ledger has to be asked and does not answer."""
@@ -131,6 +139,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         tasks = [
             asyncio.create_task(service.types.keep_fresh(stop=service.stopping)),
             asyncio.create_task(service.quotas.keep_fresh(stop=service.stopping)),
+            asyncio.create_task(engine.bulk_runner.keep_working(stop=service.stopping)),
         ]
         keys = service.authenticator.keys
         if keys is not None:

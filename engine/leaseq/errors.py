@@ -24,6 +24,9 @@ The tree::
     +-- ActionInvalid            action_invalid
     +-- QueueUnknown             queue_unknown
     +-- ReasonInvalid            reason_invalid
+    +-- OperationInvalid         operation_invalid
+    +-- OperationNotFound        operation_not_found
+    +-- OperationConflict        operation_conflict
     +-- AccessInvalid            access_invalid
     +-- ApiKeyNotFound           api_key_not_found
     +-- TenantNotFound           tenant_not_found
@@ -200,6 +203,24 @@ class ReasonInvalid(LeaseqError):
     """The reason of an operation is not valid."""
 
     code = "reason_invalid"
+
+
+class OperationInvalid(LeaseqError):
+    """The operation on many tasks is not valid."""
+
+    code = "operation_invalid"
+
+
+class OperationNotFound(LeaseqError):
+    """There is no such operation on many tasks."""
+
+    code = "operation_not_found"
+
+
+class OperationConflict(LeaseqError):
+    """The state of the operation does not allow this, or its id is taken."""
+
+    code = "operation_conflict"
 
 
 class AccessInvalid(LeaseqError):

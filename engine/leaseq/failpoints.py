@@ -55,6 +55,8 @@ POINTS: dict[str, str] = {
     "epoch.beginning": "a queue is seen to have no epoch, none is set",
     "operation.recorded": "an operation of a client or a person is recorded, and not begun",
     "operation.done": "an operation is done or refused, its outcome is not recorded",
+    "bulk.acted": "a step of an operation on many tasks has changed its tasks, its transaction is not committed",
+    "bulk.moved": "a step of an operation on many tasks is committed, the answer is not taken in",
     "orphans.settled": "attempts without an owner are settled as lost, their tasks are not delivered again",
 }
 

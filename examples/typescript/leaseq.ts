@@ -76,6 +76,28 @@ export interface BatchTask {
   created_at: string;
 }
 
+export interface BulkOperationView {
+  operation_id: string;
+  action: "cancel" | "redrive";
+  filter: FilterView;
+  tenant: string | null;
+  actor: string;
+  key_id: string | null;
+  reason: string | null;
+  as_of: string;
+  rate: number;
+  state: "done" | "running" | "stopped";
+  total: number;
+  total_exact: boolean;
+  looked: number;
+  done: number;
+  refused: number;
+  refusals: RefusalCount[];
+  worked_at: string | null;
+  began_at: string;
+  ended_at: string | null;
+}
+
 export interface ByteQuotaUse {
   limit: number;
   used: number;
@@ -129,6 +151,22 @@ export interface Figures {
   failing_share: number | null;
   wait: Durations;
   run: Durations;
+}
+
+export interface FilterBody {
+  ids?: string[] | null;
+  queue?: string | null;
+  type?: string | null;
+  error?: string | null;
+  running?: boolean;
+}
+
+export interface FilterView {
+  ids: number | null;
+  queue: string | null;
+  type: string | null;
+  error: string | null;
+  running: boolean;
 }
 
 export interface Fleet {
@@ -263,6 +301,21 @@ export interface PausedView {
   paused_at: string | null;
 }
 
+export interface PreviewBody {
+  action: "cancel" | "redrive";
+  filter: FilterBody;
+}
+
+export interface PreviewView {
+  operation_id: string;
+  as_of: string;
+  count: number;
+  exact: boolean;
+  oldest_at: string | null;
+  newest_at: string | null;
+  samples: SampleView[];
+}
+
 export interface Problem {
   type: string;
   title: string;
@@ -334,6 +387,11 @@ export interface Ready {
   redis: "away" | "up";
 }
 
+export interface RefusalCount {
+  reason: string;
+  count: number;
+}
+
 export interface RememberedTask {
   task_id: string;
   type: string;
@@ -358,6 +416,23 @@ export interface ReplayBody {
 
 export interface RotateBody {
   overlap_seconds?: number;
+}
+
+export interface SampleView {
+  task_id: string;
+  queue: string;
+  type: string;
+  state: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
+  at: string;
+}
+
+export interface StartBody {
+  operation_id: string;
+  action: "cancel" | "redrive";
+  filter: FilterBody;
+  rate?: number;
+  reason?: string | null;
+  as_of?: string | null;
 }
 
 export type State = "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
@@ -733,9 +808,44 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "revoke_key" | "rotate_key"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "revoke_key" | "rotate_key" | "stop_operation"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
+  };
+  start_operation: {
+    method: "POST";
+    path: "/api/operations";
+    query: {};
+    body: StartBody;
+    answer: BulkOperationView;
+  };
+  preview_operation: {
+    method: "POST";
+    path: "/api/operations/preview";
+    query: {};
+    body: PreviewBody;
+    answer: PreviewView;
+  };
+  show_operation: {
+    method: "GET";
+    path: "/api/operations/{operation_id}";
+    query: {};
+    body: undefined;
+    answer: BulkOperationView;
+  };
+  stop_operation: {
+    method: "POST";
+    path: "/api/operations/{operation_id}/stop";
+    query: {};
+    body: undefined;
+    answer: BulkOperationView;
+  };
+  resume_operation: {
+    method: "POST";
+    path: "/api/operations/{operation_id}/resume";
+    query: {};
+    body: undefined;
+    answer: BulkOperationView;
   };
   statistics: {
     method: "GET";

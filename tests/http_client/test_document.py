@@ -33,6 +33,13 @@ LEFT_OUT = {
     "show_overview": "for operators, who have the dashboard and `leaseq top`",
     **dict.fromkeys(
         (
+            *("preview_operation", "start_operation", "show_operation"),
+            *("stop_operation", "resume_operation"),
+        ),
+        "of operations on many tasks, which are for a person",
+    ),
+    **dict.fromkeys(
+        (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
             *("create_tenant", "limit_tenant", "list_tenants"),
         ),
@@ -93,6 +100,13 @@ NO_STRUCT = {
         (
             *("ApiKey", "ApiKeyList", "IssuedKey", "KeyBody", "KeyLimitBody", "RotateBody"),
             *("Tenant", "TenantBody", "TenantList", "TenantQuotasBody", "TenantView"),
+        ),
+        "of operations that are left out",
+    ),
+    **dict.fromkeys(
+        (
+            *("FilterBody", "FilterView", "PreviewBody", "PreviewView", "SampleView"),
+            *("StartBody", "RefusalCount", "BulkOperationView"),
         ),
         "of operations that are left out",
     ),

@@ -144,9 +144,12 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"progress": "1", "task_id": IDS[0], "attempt": 1, "worker_id": "w"},
         {"tasks_pkey"},
     ),
-    "cancel_tasks": (SEEN | {"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
+    "cancel_tasks": (
+        SEEN | {"ids": FEW, "tenant": "default", "running": False, "submitted_by": None},
+        {"tasks_pkey", "scheduled_pkey"},
+    ),
     "redrive_tasks": (
-        SEEN | {"ids": IDS, "tenant": "default"},
+        SEEN | {"ids": IDS, "tenant": "default", "ended_by": None},
         {"tasks_pkey", "scheduled_pkey", "dead_letters_pkey"},
     ),
     "erase_tasks": (
@@ -191,6 +194,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         | {"names": "{account,env}", "values": "{42,live}"}
         | dict.fromkeys(("state", "queue", "type")),
         {"tasks_pkey", "labels_pkey"},
+    ),
+    "find_waiting": (
+        {"position": IDS[100], "rows": 5000, "limit": 500, "running": False}
+        | {"as_of": "2099-01-01", "tenant": None, "queue": "none", "type": None},
+        {"tasks_pkey"},
     ),
     "find_remembered": (
         {"task_id": IDS[0], "tenant": "default", "key": "key-1"},

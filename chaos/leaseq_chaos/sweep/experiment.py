@@ -11,10 +11,12 @@ import asyncio
 import signal
 from collections import Counter
 from time import monotonic
+from typing import Any
 
 import aiohttp
 from msgspec import Struct
 
+from leaseq.codec import new_task_id
 from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.cluster.stores import send
 from leaseq_chaos.snapshot import drain, read_lanes
@@ -116,6 +118,10 @@ class Experiment:
                 self._arm()
                 self._begin()
                 self._steering = asyncio.create_task(self._steer("resume"))
+            case Provocation.BULK:
+                self._arm()
+                self._begin()
+                self._steering = asyncio.create_task(self._operate())
             case Provocation.FLUSH:
                 return await self._lose_deliveries()
             case Provocation.CROWD:
@@ -177,10 +183,21 @@ class Experiment:
             for queue in QUEUES:
                 await self._post(f"/api/queues/{queue}/{verb}")
 
-    async def _post(self, path: str) -> None:
+    async def _operate(self) -> None:
+        """Start an operation on a task that does not exist, as soon as an API can."""
+        body = {
+            "operation_id": new_task_id(),
+            "action": "cancel",
+            "filter": {"ids": [new_task_id()]},
+        }
+        async with asyncio.timeout(REACH_SECONDS):
+            await self._post("/api/operations", json=body)
+
+    async def _post(self, path: str, **content: Any) -> None:
         while True:
             try:
-                async with self._session.post(self._cluster.fronts[0] + path) as response:
+                url = self._cluster.fronts[0] + path
+                async with self._session.post(url, **content) as response:
                     if response.ok:
                         return
             except (aiohttp.ClientError, TimeoutError):

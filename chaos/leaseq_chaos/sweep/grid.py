@@ -45,6 +45,7 @@ class Provocation(StrEnum):
     ORPHANS = "orphans"  # the same, and Valkey loses the lists that would tell of them
     FLUSH = "flush"  # Valkey loses the deliveries of tasks that wait
     OPERATION = "operation"  # a queue that is not paused is resumed
+    BULK = "bulk"  # an operation on many tasks, whose list names a task that does not exist
     CROWD = "crowd"  # more tasks wait than their lane holds, and workers then take them
 
 
@@ -100,6 +101,8 @@ PLACES: Mapping[str, Place] = {
     "epoch.beginning": _LOSS,
     "operation.recorded": Place(Provocation.OPERATION),
     "operation.done": Place(Provocation.OPERATION),
+    "bulk.acted": Place(Provocation.BULK),
+    "bulk.moved": Place(Provocation.BULK),
     "orphans.settled": Place(Provocation.ORPHANS),
 }
 

@@ -31,6 +31,8 @@ ActionName = Literal[
     "limit_key",
     "limit_tenant",
     "create_tenant",
+    "stop_operation",
+    "resume_operation",
 ]
 ACTIONS: tuple[ActionName, ...] = get_args(ActionName)
 

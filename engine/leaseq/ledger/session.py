@@ -9,7 +9,8 @@ psycopg's cursor (prepared.py), except on a connection of the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from random import random
 from typing import Any
 
@@ -164,6 +165,29 @@ class Session:
                     raise unreachable(error, refusal=self._refusal) from error
         raise AssertionError("unreachable code")
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[FastCancelConnection]:
+        """Run several statements in one transaction, within the deadline: `fetch` takes `conn`.
+
+        Nothing was done where this raises `Locked`. Where it raises `ServerUnreachable`, the
+        transaction may have been committed, and the caller has to find out.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._deadline) as clock,
+                self.pool.connection() as own,
+                _own(own, clock),
+                own.transaction(),
+            ):
+                yield own
+        except psycopg.errors.LockNotAvailable as error:
+            raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
+        except TOO_LARGE:
+            raise
+        except (TimeoutError, *CONFLICTS, *UNAVAILABLE) as error:
+            self.unanswered += _is_away(error)
+            raise unreachable(error, refusal=self._refusal) from error
+
     async def _fetch_prepared(self, statement: Prepared, params: Mapping[str, Any]) -> Rows:
         """Run a statement of the hot path on an idle connection, or on the first that is free."""
         loop = asyncio.get_running_loop()
@@ -209,17 +233,23 @@ async def _run_own(
     conn: FastCancelConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None
 ) -> Rows:
     """Run a statement on a connection of ours, and judge the connection by the answer."""
+    async with _own(conn, clock):
+        return await _run(conn, name, params)
+
+
+@asynccontextmanager
+async def _own(conn: FastCancelConnection, clock: asyncio.Timeout) -> AsyncIterator[None]:
+    """Judge a connection of ours by the answers within the block."""
     conn.on_leave = lambda: hurry(clock)
     conn.unreplicated = False  # of a statement before, which was given up
     try:
-        found = await _run(conn, name, params)
+        yield
     except REFUSING as error:
         await _leave_refusing(conn, error)
         raise
     finally:
         conn.on_leave = None
     _check_answer(conn)
-    return found
 
 
 async def _leave_refusing(conn: FastCancelConnection, error: psycopg.Error) -> None:

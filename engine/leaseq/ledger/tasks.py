@@ -53,6 +53,16 @@ class KeyFound(msgspec.Struct, frozen=True):
     on_standbys: bool
 
 
+class BulkStep(msgspec.Struct, frozen=True):
+    """The step of an operation on many tasks: the transaction of its statements, and a time. Tasks
+    that were submitted later (cancel) or have ended later (redrive) stay as they are, and those that
+    run, unless `running`."""
+
+    conn: Connection
+    as_of: datetime
+    running: bool
+
+
 class TaskLedger:
     """The tasks in Postgres."""
 
@@ -256,7 +266,12 @@ class TaskLedger:
         return Settled(claim.task_id, claim.attempt, State.SUCCESS) if found else None
 
     async def cancel(
-        self, task_ids: Sequence[str], *, tenant: str | None, seen: StateSeen = None
+        self,
+        task_ids: Sequence[str],
+        *,
+        tenant: str | None,
+        seen: StateSeen = None,
+        step: BulkStep | None = None,
     ) -> dict[str, State]:
         """Stop tasks, immediately or by request; with `seen`, only in that state at that attempt. By
         task id: CANCELLED, or PROCESSING where it was asked for."""
@@ -266,12 +281,20 @@ class TaskLedger:
             "tenant": tenant,
             "seen_state": state,
             "seen_attempt": attempt,
+            "running": step is None or step.running,
+            "submitted_by": None if step is None else step.as_of,
         }
-        found = await self._session.fetch("cancel_tasks", params, idempotent=True)
+        conn = None if step is None else step.conn
+        found = await self._session.fetch("cancel_tasks", params, conn=conn, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
     async def redrive(
-        self, task_ids: Sequence[str], *, tenant: str | None, seen: StateSeen = None
+        self,
+        task_ids: Sequence[str],
+        *,
+        tenant: str | None,
+        seen: StateSeen = None,
+        step: BulkStep | None = None,
     ) -> list[TaskSnapshot]:
         """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately; with `seen`, only in
         that state at that attempt."""
@@ -281,8 +304,11 @@ class TaskLedger:
             "tenant": tenant,
             "seen_state": state,
             "seen_attempt": attempt,
+            "ended_by": None if step is None else step.as_of,
         }
-        return [rows.to_snapshot(row) for row in await self._session.fetch("redrive_tasks", params)]
+        conn = None if step is None else step.conn
+        found = await self._session.fetch("redrive_tasks", params, conn=conn)
+        return [rows.to_snapshot(row) for row in found]
 
     async def erase(self, task_ids: Sequence[str], *, tenant: str | None) -> list[str]:
         """Remove the content of tasks that have ended, of this tenant or of any. Returns the ids of
@@ -371,4 +397,4 @@ def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
     return context is not None and "idempotency_keys" in context.split("\n", 1)[0]
 
 
-__all__ = ["KeyFound", "TaskLedger"]
+__all__ = ["BulkStep", "KeyFound", "TaskLedger"]

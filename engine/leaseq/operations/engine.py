@@ -33,6 +33,9 @@ from leaseq.observability.telemetry import emit, listening
 from leaseq.observability.tracing import Tracing
 from leaseq.operations.access import Access
 from leaseq.operations.announcement import announced
+from leaseq.operations.bulk.bulk_operations import BulkOperations
+from leaseq.operations.bulk.bulk_operator import BulkOperator
+from leaseq.operations.bulk.bulk_runner import BulkRunner
 from leaseq.operations.feed import Feed
 from leaseq.operations.follow import Follower
 from leaseq.operations.held_keys import HeldKeys
@@ -92,6 +95,8 @@ class Engine:
         )
         self.access = Access(stores.api_keys, stores.tenants)
         self.quotas = Quotas(stores.quotas, stores.tasks)
+        self.bulk = BulkOperations(stores.bulk_operations)
+        self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)
         self._submitter = Submitter(
             stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )
@@ -192,6 +197,10 @@ class Engine:
             pause=self.pause,
             refusals=self._refusals,
         )
+
+    def as_bulk_operator(self, actor: Actor) -> BulkOperator:
+        """The operations on many tasks that a client or a person may make."""
+        return BulkOperator(self.as_operator(actor), self.bulk)
 
     async def pause(
         self, queue: str, *, paused: bool, by: str | None = None, reason: str | None = None

@@ -11,12 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import ListsBusy
+from leaseq.ledger.bulk_operations import (
+    BulkAction,
+    BulkFilter,
+    BulkOperationLedger,
+    Preview,
+)
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import MARGIN_SECONDS, Session
@@ -25,6 +32,7 @@ from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.task_types import RegisteredType, TypeLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
+from leaseq.operations.bulk.bulk_operations import BulkOperations
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 
 # Lists that are read at the same time, each on a separate connection.
@@ -45,6 +53,7 @@ class Lists:
         self._operations = OperationLog(session)
         self._types = TypeLedger(session)
         self._statistics = StatisticsLedger(session)
+        self._bulk = BulkOperations(BulkOperationLedger(session))
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
@@ -86,6 +95,18 @@ class Lists:
         """The statistics of a window that ends now, of all tenants."""
         async with self.turn():
             return await read_statistics(self._statistics, window, queue=queue, type_name=type_name)
+
+    async def preview(
+        self,
+        action: BulkAction,
+        wanted: BulkFilter,
+        *,
+        tenant: str | None,
+        as_of: datetime | None = None,
+    ) -> Preview:
+        """The tasks that an operation on many tasks would change."""
+        async with self.turn():
+            return await self._bulk.preview(action, wanted, tenant=tenant, as_of=as_of)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

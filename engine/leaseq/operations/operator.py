@@ -203,6 +203,11 @@ class Operator:
             }
             return tenant
 
+    @property
+    def actor(self) -> Actor:
+        """The actor under whose name changes are recorded."""
+        return self._actor
+
     @asynccontextmanager
     async def recorded(
         self, action: ActionName, target: str, *, request_id: str | None = None

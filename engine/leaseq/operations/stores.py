@@ -16,6 +16,7 @@ from leaseq.dispatch.queue_lists import QueueLists
 from leaseq.dispatch.worker_holdings import WorkerHoldings
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
+from leaseq.ledger.bulk_operations import BulkOperationLedger
 from leaseq.ledger.cluster import ClusterLedger
 from leaseq.ledger.dead_letters import DeadLetterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
@@ -49,6 +50,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     backlogs: BacklogLedger
     maintenance: Maintenance
     operation_log: OperationLog
+    bulk_operations: BulkOperationLedger
     api_keys: ApiKeyLedger
     tenants: TenantLedger
     quotas: QuotaLedger
@@ -81,6 +83,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         backlogs=BacklogLedger(session),
         maintenance=Maintenance(session),
         operation_log=OperationLog(session),
+        bulk_operations=BulkOperationLedger(session),
         api_keys=ApiKeyLedger(session),
         tenants=TenantLedger(session),
         quotas=QuotaLedger(session),

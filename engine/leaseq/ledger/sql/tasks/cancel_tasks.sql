@@ -1,6 +1,7 @@
 -- cancel: PENDING, SCHEDULED -> CANCELLED immediately; PROCESSING -> a request that its worker sees
 -- and that settle honours. Zero rows for an id: no such task in this tenant (any: null), it has
--- ended already, or it is not in `seen_state` at `seen_attempt` any more (null: any). A scheduled
+-- ended already, it is not in `seen_state` at `seen_attempt` any more (null: any), it runs and
+-- `running` is false, or it was submitted after `submitted_by` (null: any time). A scheduled
 -- row that promote holds is left to promote, which locks that row first and the task second. Waiting
 -- here in the other order would be a deadlock. The rows are locked in order of id first, so that two
 -- batches over the same rows wait for each other instead of deadlocking.
@@ -8,6 +9,7 @@ with found as (
     select id from leaseq.tasks
     where id = any(%(ids)s::uuid[]) and (%(tenant)s::text is null or tenant = %(tenant)s) and state in ('PENDING', 'SCHEDULED', 'PROCESSING')
         and (%(seen_state)s::text is null or (state = %(seen_state)s::text and attempt = %(seen_attempt)s::integer))
+        and (%(running)s or state <> 'PROCESSING') and (%(submitted_by)s::timestamptz is null or created_at <= %(submitted_by)s)
     order by id
     for update
 ), cancelled as (

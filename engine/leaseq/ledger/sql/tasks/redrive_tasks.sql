@@ -3,7 +3,7 @@
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
 -- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any:
 -- null), it is in another state, it was erased, its key was freed, it is not in `seen_state` at
--- `seen_attempt` any more (null: any), or another redrive took it and it has ended again while this
+-- `seen_attempt` any more (null: any), it ended after `ended_by` (null: any time), or another redrive took it and it has ended again while this
 -- statement waited for its row. The time of the end tells the latter: this statement does not see
 -- the dead letter of that end, and must not leave it behind. A cancel that met a settle may have
 -- left a row in `scheduled` that it could not see. That row is locked first and the task second, as
@@ -23,6 +23,7 @@ with seen as materialized (
     where (%(tenant)s::text is null or t.tenant = %(tenant)s) and t.state in ('FAILED', 'CANCELLED')
         and t.erased_at is null and t.key_freed_at is null
         and (%(seen_state)s::text is null or (t.state = %(seen_state)s::text and t.attempt = %(seen_attempt)s::integer))
+        and (%(ended_by)s::timestamptz is null or t.finished_at <= %(ended_by)s)
         and (select count(*) from left_over) >= 0
     order by t.id
     for update of t

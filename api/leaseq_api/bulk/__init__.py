@@ -1,0 +1,1 @@
+"""The routes of operations on many tasks, and their bodies and answers."""

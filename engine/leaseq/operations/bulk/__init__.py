@@ -1,0 +1,1 @@
+"""Operations on many tasks: requests of clients, and the work in steps."""
