@@ -134,7 +134,7 @@ export interface EndedAttempts {
 }
 
 export interface Evidence {
-  source: "dispatch" | "ledger" | "services" | "workers";
+  source: "dispatch" | "ledger" | "services" | "statistics" | "workers";
   text: string;
 }
 
@@ -585,7 +585,7 @@ export interface TypeView {
 export interface Why {
   task_id: string;
   state: State | null;
-  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "handed_back" | "in_lane" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
+  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "handed_back" | "in_lane" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
   sentence: string;
   next: string;
   next_at: string | null;

@@ -171,6 +171,11 @@ TABLE: Table = {
         lambda c, t: ["workers", "--json"],
         lambda c, t: ["workers", "--all"],
     ],
+    "stats": [
+        lambda c, t: ["stats"],
+        lambda c, t: ["stats", "--json"],
+        lambda c, t: ["stats", "--queue", t],
+    ],
     "queues": [
         lambda c, t: ["queues"],
         lambda c, t: ["queues", "--json"],

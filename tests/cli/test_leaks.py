@@ -138,6 +138,7 @@ COMMANDS = [
     ["erase", TASK],
     ["queues"],
     ["queues", "pause", "q"],
+    ["stats"],
     ["workers"],
     ["operations"],
     ["migrate"],

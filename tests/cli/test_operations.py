@@ -22,7 +22,7 @@ from support.processes import environment
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 # A new command is of one of these kinds.
-READING = {"check", "list", "operations", "queues", "show", "wait", "why", "workers"}
+READING = {"check", "list", "operations", "queues", "show", "stats", "wait", "why", "workers"}
 RUNNING = {"api", "demo", "dev", "migrate", "reaper", "submit", "worker"}
 # With the rest of its arguments: the id of a task or of a key, or what stands here.
 CHANGING: dict[str, list[str]] = {
@@ -80,7 +80,16 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
 
 def test_commands_that_read_leave_no_row(leaseq: Command, stage: Stage) -> None:
     task_id = stage.submit()
-    for name in ("list", f"show {task_id}", "queues", "workers", "operations", "keys", "tenants"):
+    for name in (
+        "list",
+        f"show {task_id}",
+        "queues",
+        "stats",
+        "workers",
+        "operations",
+        "keys",
+        "tenants",
+    ):
         assert leaseq(*name.split()).exit_code == 0
     assert recorded(stage) == []
 

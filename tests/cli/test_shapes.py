@@ -11,6 +11,7 @@ from leaseq.model import State
 from leaseq_api.operate_schemas import (
     PausedView,
     QueueList,
+    Statistics,
     WorkerList,
 )
 from leaseq_api.schemas import (
@@ -113,6 +114,7 @@ def test_reads_have_one_shape_everywhere(leaseq: Command, stage: Stage, http: Do
     leaseq("redrive", task_id)
     alike(leaseq("operations", "--json").stdout, http.ask("GET", "/api/operations"), OperationPage)
     alike(leaseq("queues", "--json").stdout, http.ask("GET", "/api/queues"), QueueList)
+    alike(leaseq("stats", "--json").stdout, http.ask("GET", "/api/stats"), Statistics, equal=False)
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)
     stage.do(lambda engine: engine.stores.workers.close_worker(worker, reason="drained"))
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -43,11 +43,19 @@ select 'default', idempotency_key, 'f', id, queue, now() + interval '7 days' fro
 insert into leaseq.dead_letters (task_id, tenant, queue, type, failed_at, code)
 select id, tenant, queue, type, now(), 'error' from leaseq.tasks;
 analyze leaseq.dead_letters;
+insert into leaseq.stats
+select
+    60, now() - make_interval(mins => n / 10), 'q' || n % 10, 't', 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, '{{1}}', '{{1}}'
+from generate_series(1, {TASKS}) as n;
+insert into leaseq.tallies
+select now() - make_interval(secs => n), 'q', 't', 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, '{{1}}', '{{1}}'
+from generate_series(1, {TASKS}) as n;
 analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
 insert into leaseq.labels (name, value, tenant, task_id)
 select 'account', (ascii(right(id::text, 1)) % 7)::text, 'default', id from leaseq.tasks
 union all select 'env', 'live', 'default', id from leaseq.tasks;
 analyze leaseq.queues; analyze leaseq.attempts; analyze leaseq.labels;
+analyze leaseq.queues; analyze leaseq.attempts; analyze leaseq.stats; analyze leaseq.tallies;
 """
 # Without statistics, which come a minute later.
 FIRST_FEW = "\n".join(
@@ -66,6 +74,7 @@ SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_i
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 # Any state and attempt.
 SEEN: dict[str, Any] = {"seen_state": None, "seen_attempt": None}
+SINCE = datetime.now(UTC) - timedelta(hours=1)
 
 # Statement, its parameters, and the indexes it must use. None of them may read the whole of a table
 # that grows.
@@ -208,6 +217,20 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "count_before": (
         {"task_id": IDS[-1], "queue": "default", "priority": 0, "first_id": IDS[0], "rows": 1000},
         {"tasks_pkey"},
+    ),
+    "sum_statistics": (
+        {"since": SINCE, "step": 60, "queue": None, "type": None, "tallies": 20_000, "pairs": 100},
+        {"stats_pkey", "tallies_at"},
+    ),
+    "sum_runs": ({"queue": "q1", "type": "t", "hours": 24}, {"stats_pkey"}),
+    "fold_tallies": (
+        {"age": 20.0, "pause": 6.0, "most": 10_000, "pairs": 500},
+        {"tallies_at", "stats_pkey"},
+    ),
+    "read_reports": ({"silent": 90.0}, {"tallies_at"}),
+    "prune_stats": (
+        {"minutes": 1e6, "tens": 1e6, "hours": 1e6, "limit": 1000},
+        {"stats_pkey"},
     ),
 }
 # Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never

@@ -14,6 +14,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger import statistics
 from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.statistics import StatisticsLedger
+from leaseq.metrics.percentiles import percentile
 from leaseq.metrics.tally import BOUNDS, MOST_PAIRS, OTHER, Tally
 from leaseq.model import Outcome, State
 from leaseq.operations.statistics import flush
@@ -350,3 +351,19 @@ async def test_values_beyond_the_bounds_are_kept(
     assert found.total is not None
     assert (found.total.run.count, found.total.run.p50) == (2, BOUNDS[0])
     assert found.total.run.p99 == BOUNDS[-1]
+
+
+async def test_the_run_times_of_a_type_are_those_of_the_last_hours(
+    stats: StatisticsLedger, plain: Connection
+) -> None:
+    process = Process(stats)
+    await process.does("q", "t", attempts=30)
+    await process.does("q", "other", attempts=5)
+    await fold(stats, plain)
+    assert sum(await stats.sum_runs("q", "t", hours=24)) == 30
+    assert percentile(await stats.sum_runs("q", "t", hours=24), 0.95) == pytest.approx(
+        1.0, rel=0.19
+    )
+    assert await stats.sum_runs("q", "none", hours=24) == []
+    await plain.execute("update leaseq.stats set at = at - interval '26 hours'")
+    assert await stats.sum_runs("q", "t", hours=24) == []

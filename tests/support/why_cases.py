@@ -12,7 +12,7 @@ from leaseq.dispatch.delivery_search import DeliveryPlace
 from leaseq.ledger.task_facts import CountedTasks, Pace, Remembered
 from leaseq.model import Lane, QueueRecord, State
 from leaseq.operations.why.answer import CaseName
-from leaseq.operations.why.facts import Facts
+from leaseq.operations.why.facts import Facts, UsualRun
 from support.why import (
     BACKLOG,
     GONE,
@@ -391,6 +391,22 @@ FORGED: list[Forged] = [
         "It runs on worker a1b2c3d4e5f6 (ant.example, supervisor 9), as attempt 1.",
         "its end, or its time-out",
         next_at=NOW + timedelta(seconds=25),
+    ),
+    Forged(
+        "running",
+        facts(replace(RUNNING, started_at=ago(5)), usual=UsualRun(500, 1.0, 2.0)),
+        "It runs on worker a1b2c3d4e5f6 (ant.example, supervisor 9), as attempt 1.",
+        "its end, or its time-out",
+        next_at=NOW + timedelta(seconds=25),
+    ),
+    Forged(
+        "running_long",
+        facts(replace(RUNNING, started_at=ago(7)), usual=UsualRun(500, 1.0, 2.0)),
+        "as attempt 1, for much longer than attempts of its type do.",
+        "its end, or its time-out",
+        next_at=NOW + timedelta(seconds=23),
+        needs_person=True,
+        action="leaseq cancel",
     ),
     Forged(
         "overrunning",

@@ -58,6 +58,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Fleet": {
         "workers": ("workers:workers", "List the workers."),
+        "stats": ("stats:stats", "Show rates, failures, waits and run times of the last hours."),
         "queues": ("queues:queues", "List the queues, or pause or resume one."),
         "operations": (
             "operations:operations",

@@ -127,6 +127,12 @@ class StatisticsLedger:
         steps = [_to_step(row) for row in found if row.at is not None]
         return steps, [_to_pair(row) for row in found if row.at is None]
 
+    async def sum_runs(self, queue: str, type_name: str, *, hours: int) -> list[int]:
+        """The histogram of the run times of one type in one queue, of so many hours."""
+        params = {"queue": queue, "type": type_name, "hours": hours}
+        ((runs,),) = await self._session.fetch("sum_runs", params, idempotent=True)
+        return [int(count) for count in runs]
+
     async def prune(self, *, limit: int) -> int:
         """Delete sums past their retention, and processes that are long gone; returns the number
         of sums."""

@@ -39,10 +39,11 @@ CaseName = Literal[
     "unlisted",
     "overrunning",
     "running",
+    "running_long",
 ]
 CASES: tuple[CaseName, ...] = get_args(CaseName)
 
-Source = Literal["ledger", "dispatch", "workers", "services"]
+Source = Literal["ledger", "dispatch", "workers", "services", "statistics"]
 
 
 class Evidence(Struct, frozen=True):

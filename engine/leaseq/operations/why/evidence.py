@@ -30,6 +30,7 @@ def gather_evidence(facts: Facts) -> list[Evidence]:
     found += [Evidence("dispatch", text) for text in _dispatch(facts, task)]
     found += [Evidence("workers", text) for text in _workers(facts)]
     found += [Evidence("services", text) for text in _services(facts)]
+    found += [Evidence("statistics", text) for text in _statistics(facts, task)]
     return found
 
 
@@ -129,6 +130,15 @@ def _services(facts: Facts) -> Iterator[str]:
         end = "stopped" if last.ended_at is not None else "was last seen"
         when = last.last_seen if last.ended_at is None else last.ended_at
         yield f"no reaper: the last one{where} {end} at {moment(when)}"
+
+
+def _statistics(facts: Facts, task: TaskSummary) -> Iterator[str]:
+    usual = facts.usual
+    if usual is not None and usual.count and task.started_at is not None:
+        yield (
+            f"it has run for {span(facts.ago(task.started_at))}; of {usual.count:,} attempts of its type"
+            f" in the last day, 95 of 100 ran for at most {span(usual.p95)}, and 99 for {span(usual.p99)}"
+        )
 
 
 __all__ = ["gather_evidence"]

@@ -18,6 +18,9 @@ CLOSED_WITHIN_SECONDS = 2.0
 CANCELLED_WITHIN_SECONDS = 2.0
 # An attempt that is still there so long after its time-out does not obey it.
 OVERRUN_SECONDS = 5.0
+# An attempt is long that has run for so many times as long as 99 of 100 of its type do.
+LONG_FACTOR = 3.0
+SHORTEST_LONG_SECONDS = 1.0
 HELD_BACK = "because most workers are silent together, or because Redis or the reaper was away"
 
 
@@ -35,6 +38,19 @@ def explain_processing(facts: Facts, task: TaskSummary) -> Verdict:
     ends = _times_out(task)
     if ends is not None and facts.ago(ends) > OVERRUN_SECONDS:
         return _overrunning(task, worker, ends)
+    if _is_long(facts, task):
+        return Verdict(
+            case="running_long",
+            sentence=f"It runs on {_name(worker)}, as attempt {task.attempt}, for much longer than attempts of its type do.",
+            next="its end, or its time-out",
+            next_at=ends,
+            since=task.started_at,
+            actions=[
+                "look at what its handler waits for",
+                f"`leaseq cancel {task.task_id}`, if it should not go on",
+            ],
+            needs_person=True,
+        )
     return Verdict(
         case="running",
         sentence=f"It runs on {_name(worker)}, as attempt {task.attempt}.",
@@ -43,6 +59,13 @@ def explain_processing(facts: Facts, task: TaskSummary) -> Verdict:
         since=task.started_at,
         actions=[f"`leaseq cancel {task.task_id}`, if it should not go on"],
     )
+
+
+def _is_long(facts: Facts, task: TaskSummary) -> bool:
+    usual = facts.usual
+    if usual is None or task.started_at is None:
+        return False
+    return facts.ago(task.started_at) > max(LONG_FACTOR * usual.p99, SHORTEST_LONG_SECONDS)
 
 
 def _orphaned(facts: Facts, task: TaskSummary, worker: WorkerRecord | None) -> Verdict:

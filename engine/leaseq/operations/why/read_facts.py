@@ -18,13 +18,18 @@ from leaseq.errors import ServerUnreachable, TaskNotFound
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
+from leaseq.ledger.statistics import StatisticsLedger
 from leaseq.ledger.task_facts import OpenWorker, Situation, TaskFacts
-from leaseq.model import TERMINAL, State
-from leaseq.operations.why.facts import Facts, Rules
+from leaseq.metrics.percentiles import percentile
+from leaseq.model import TERMINAL, State, TaskSummary
+from leaseq.operations.why.facts import Facts, Rules, UsualRun
 
 # A frozen Redis must not delay the part that comes from the ledger.
 DISPATCH_SECONDS = 2.0
 MOST_OPERATIONS = 5
+# The usual run time of a type is that of the last day, and of so many attempts at least.
+USUAL_HOURS = 24
+FEWEST_RUNS = 20
 
 Turn = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -38,6 +43,7 @@ class FactReader:
     ) -> None:
         self._ledger = TaskFacts(session)
         self._services = ServiceLedger(session)
+        self._statistics = StatisticsLedger(session)
         self._operations = OperationLog(session)
         self._search = search
         self._turn = turn
@@ -112,7 +118,15 @@ class FactReader:
             last_server=None if serving else await ledger.find_last_server(task.queue),
             services=await self._services.list_services(),
             lockers=await ledger.find_lockers(task.task_id),
+            usual=None if task.worker_id is None else await self._read_usual(task),
         )
+
+    async def _read_usual(self, task: TaskSummary) -> UsualRun | None:
+        runs = await self._statistics.sum_runs(task.queue, task.type, hours=USUAL_HOURS)
+        p95, p99 = percentile(runs, 0.95), percentile(runs, 0.99)
+        if p95 is None or p99 is None or sum(runs) < FEWEST_RUNS:
+            return None
+        return UsualRun(sum(runs), p95, p99)
 
     async def _add_dispatch(self, facts: Facts) -> Facts:
         task = facts.task
