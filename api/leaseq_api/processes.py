@@ -30,12 +30,14 @@ from leaseq.loop import Pauses, end, pause
 from leaseq.observability.telemetry import emit
 from leaseq_api.address import check_address, hold_port, warn_if_unprotected
 from leaseq_api.certificate import open_certificate
+from leaseq_api.shared_counts import SharedCounts
 
 # A process drains for a few seconds. One that needs this long does not end any more.
 STOP_SECONDS = 30.0
 # A process that has lived this long has not failed at its start.
 LONG_LIFE_SECONDS = 10.0
 RESTART_PAUSES = Pauses(0.5, growth=2.0, cap=10.0)
+LAST_REPORT_SECONDS = 0.3
 FAILED = 1
 # SIGTERM ends a process that has not yet begun to serve.
 STOPPED = (0, -signal.SIGTERM)
@@ -62,6 +64,7 @@ class ApiProcesses:
         self._config = config
         self._stop = asyncio.Event()
         self._running: set[ApiProcess] = set()
+        self._counts = SharedCounts()
 
     async def run(self) -> int:
         """Keep them running until a signal; returns the exit code."""
@@ -94,7 +97,7 @@ class ApiProcesses:
                 return 0
 
     async def _start(self) -> ApiProcess:
-        process = await ApiProcess.start(self._config)
+        process = await ApiProcess.start(self._config, self._counts)
         self._running.add(process)
         return process
 
@@ -109,34 +112,42 @@ class ApiProcesses:
 class ApiProcess:
     """One process that serves, and the socket that tells both ends about each other."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, ours: socket.socket, counting: asyncio.Task[None]
+    ) -> None:
         self.pid = process.pid
+        self._counting = counting
         self._process = process
         self._ours = ours
         self._listens = False
 
     @classmethod
-    async def start(cls, config: Config) -> ApiProcess:
+    async def start(cls, config: Config, counts: SharedCounts) -> ApiProcess:
         """Start a process. The URLs go through the socket, because programs can read the
         environment of others."""
         values, secrets = split_secrets(config)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        our_counts, their_counts = socket.socketpair()
         try:
             ours.send(msgspec.json.encode(secrets) + b"\n")
             process = await asyncio.create_subprocess_exec(
                 *_COMMAND,
+                str(their_counts.fileno()),
                 stdin=theirs.fileno(),
+                pass_fds=[their_counts.fileno()],
                 env=hide_secrets(os.environ | values, secrets),
                 # Ctrl-C in a terminal reaches this process alone, which stops the others.
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
+            our_counts.close()
             raise
         finally:
             theirs.close()
-        return cls(process, ours)
+            their_counts.close()
+        return cls(process, ours, asyncio.create_task(counts.serve(our_counts, process.pid)))
 
     async def opens(self, stop: asyncio.Event) -> bool:
         """Wait until it listens. False: it has ended before, or `stop` is set."""
@@ -184,6 +195,9 @@ class ApiProcess:
         finally:
             stopping.cancel()
             self._ours.close()
+            # Its last report is here already, unless another process has its end open, too.
+            await asyncio.wait({self._counting}, timeout=LAST_REPORT_SECONDS)
+            self._counting.cancel()
 
 
 def receive_secrets() -> None:

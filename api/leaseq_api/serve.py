@@ -52,15 +52,16 @@ def serve(config: Config) -> None:
     """
     config = replace(config, api_port=check_address(config))
     warn_if_unprotected(config)
-    uvloop.run(_serve(config, shared=False))
+    uvloop.run(_serve(config))
 
 
-def serve_shared(config: Config) -> None:
-    """The same, as one of several processes on a port that `processes.py` holds."""
-    uvloop.run(_serve(config, shared=True))
+def serve_shared(config: Config, counts: int) -> None:
+    """The same, as one of several processes on a port that `processes.py` holds. `counts`: the file
+    descriptor of the link to that process."""
+    uvloop.run(_serve(config, counts))
 
 
-async def _serve(config: Config, *, shared: bool) -> None:
+async def _serve(config: Config, counts: int | None = None) -> None:
     certificate = open_certificate(config)
     await require_schema(str(config.postgres_url))
     app = create_app(config)
@@ -78,8 +79,12 @@ async def _serve(config: Config, *, shared: bool) -> None:
             raise no_key_exists(config)
         freeze_gc()
         engine = app.state.service.engine
-        async with engine.announced("api"), engine.flushing_statistics("api"):
-            await _run_until(stop, app, config, certificate, shared=shared)
+        async with (
+            engine.announced("api"),
+            engine.flushing_statistics("api"),
+            app.state.metrics.linked(counts),
+        ):
+            await _run_until(stop, app, config, certificate, shared=counts is not None)
     emit("api.stopped")
 
 

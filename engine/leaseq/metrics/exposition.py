@@ -7,7 +7,9 @@ thread, because a full tally is 25,000 lines, and the loop of a supervisor has l
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from itertools import accumulate
 from platform import python_version
@@ -43,10 +45,17 @@ _BUILD = Series("leaseq_build_info", (version("leaseq"), python_version()), 1)
 class Exposition:
     """The metrics of one process. Each of `sources` is asked at every scrape, after `refresh`."""
 
-    def __init__(self, role: Role, *sources: Source, refresh: Refresh | None = None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        *sources: Source,
+        refresh: Refresh | None = None,
+        pids: Callable[[], dict[str, int]] | None = None,
+    ) -> None:
         self._role = role
         self._sources = sources
         self._refresh = refresh
+        self._pids = pids or _own_pid
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The text in the format that an Accept header asks for, and its content type."""
@@ -56,15 +65,20 @@ class Exposition:
         is_open = choose_encoder(accept)[1].startswith("application/openmetrics-text")
         encode, _ = choose_encoder(OPENMETRICS if is_open else PLAIN)
         content_type = OPENMETRICS if is_open else PLAIN
-        return await asyncio.to_thread(encode, Families(self._role, series)), content_type
+        families = Families(self._role, series, self._pids())
+        return await asyncio.to_thread(encode, families), content_type
 
 
 class Families(Collector):
-    """The families of a role with these series, as the library collects them."""
+    """The families of a role with these series, as the library collects them. `pids`: processes by
+    the label `child`, which is empty for the process itself."""
 
-    def __init__(self, role: Role, series: Sequence[Series]) -> None:
+    def __init__(
+        self, role: Role, series: Sequence[Series], pids: dict[str, int] | None = None
+    ) -> None:
         self._role = role
         self._series = series
+        self._pids = _own_pid() if pids is None else pids
 
     def collect(self) -> Iterator[Metric]:
         """All families of this role, those without a series, too, and those of the process."""
@@ -74,7 +88,24 @@ class Families(Collector):
         for series in _merged(each for each in self._series if each.name in families):
             _add(families[series.name], series)
         yield from families.values()
-        yield from ProcessCollector(registry=None).collect()
+        yield from _of_processes(self._role, self._pids)
+
+
+def _own_pid() -> dict[str, int]:
+    return {"": os.getpid()}
+
+
+def _of_processes(role: Role, pids: dict[str, int]) -> Iterable[Metric]:
+    """The standard metrics of processes. One that has ended has none."""
+    families: dict[str, Metric] = {}
+    for child, pid in pids.items():
+        for found in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+            family = families.setdefault(
+                found.name, Metric(found.name, found.documentation, found.type)
+            )
+            for sample in found.samples:
+                family.add_sample(sample.name, {"role": role, "child": child}, sample.value)
+    return families.values()
 
 
 def _merged(found: Iterable[Series]) -> Iterable[Series]:

@@ -13,13 +13,20 @@ from leaseq.metrics.tally import Labels, Series
 
 
 class Increments:
-    """The increments of the series that `source` gives, from now on."""
+    """The increments of the series that `source` gives, `from_now` on or from its beginning."""
 
-    def __init__(self, source: Callable[[], Iterable[Series]], *, names: frozenset[str]) -> None:
+    def __init__(
+        self,
+        source: Callable[[], Iterable[Series]],
+        *,
+        names: frozenset[str],
+        from_now: bool = True,
+    ) -> None:
         self._source = source
         self._names = names
         self._seen: dict[tuple[str, Labels], Series] = {}
-        self.take()
+        if from_now:
+            self.take()
 
     def take(self) -> list[Series]:
         """The counters and histograms that have grown since the call before, by how much."""

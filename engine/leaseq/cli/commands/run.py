@@ -51,13 +51,18 @@ until_eof = click.option(
 @click.option(
     "--insecure", is_flag=True, help="Ask for no API key, on any address (LEASEQ_API_AUTH=off)."
 )
-@click.option("--shared", is_flag=True, hidden=True, help="Serve as one of several processes.")
+@click.option(
+    "--shared",
+    type=int,
+    hidden=True,
+    help="Serve as one of several processes, and report counts to this file descriptor.",
+)
 @until_eof
-def api(shared: bool, until_eof: bool, insecure: bool, **options: Any) -> None:
+def api(shared: int | None, until_eof: bool, insecure: bool, **options: Any) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     require_extra("api", needs=("httptools", "litestar"))
-    if shared:
-        _serve_shared()
+    if shared is not None:
+        _serve_shared(shared)
         return
     options["auth"] = "off" if insecure else None
     config = configure(**{f"api_{name}": value for name, value in options.items()})
@@ -72,7 +77,7 @@ def api(shared: bool, until_eof: bool, insecure: bool, **options: Any) -> None:
         serve(ready)
 
 
-def _serve_shared() -> None:
+def _serve_shared(counts: int) -> None:
     """Serve as a process that `leaseq api --processes N` has started, on servers that it has
     checked."""
     from leaseq_api.processes import receive_secrets  # an optional extra
@@ -82,7 +87,7 @@ def _serve_shared() -> None:
     config = configure()
     _begin(config, until_eof=True)
     with held_servers(config, unfinished=False) as ready:
-        serve_shared(ready)
+        serve_shared(ready, counts)
 
 
 @click.command()
