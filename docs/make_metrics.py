@@ -18,7 +18,7 @@ This page is made from `engine/leaseq/metrics/catalogue.py` by `make generated`.
 
 | process | address | metrics of |
 |---|---|---|
-| API | `GET /metrics` on its own port, with a key of the scope `metrics` | this process |
+| API | `GET /metrics` on its own port, with a key of the scope `metrics` | all processes of the port |
 | supervisor (`leaseq worker`) | `LEASEQ_METRICS_HOST` and `LEASEQ_METRICS_PORT` | all of its worker processes |
 | reaper | the same | itself, and the cluster |
 
@@ -28,7 +28,10 @@ takes no key: it shows names of queues and types, and numbers. On the loopback i
 the Host of a loopback. Elsewhere, let the network admit the monitoring only.
 
 The API answers to the hosts of `LEASEQ_API_HOSTS`, as everywhere. With `LEASEQ_API_PROCESSES` above
-1 the kernel chooses one process for each connection, and its counts are those of this process alone.
+1 the kernel chooses one process for each connection, and that one answers for all of them: each
+reports to the process that holds the port, every second and before it answers. Counters outlive a
+process that ends, and a gauge is the sum, except `leaseq_store_up`, which is that of the process that
+answers. If the process that holds the port does not answer, the scrape fails with 503.
 
 The text is that of Prometheus (0.0.4), or of OpenMetrics 1.0 where `Accept` asks for it.
 
@@ -67,7 +70,10 @@ Grafana. Tests evaluate the alerts with promtool and compare the names in both w
 Outcomes are `succeeded`, `errored`, `timed_out`, `cancelled`, `released` and `lost`. Each process
 also exposes the standard `process_cpu_seconds_total`, `process_resident_memory_bytes`,
 `process_virtual_memory_bytes`, `process_start_time_seconds`, `process_open_fds` and
-`process_max_fds`, those of the process that answers.
+`process_max_fds`, with the labels `role` (`api`, `reaper`, `worker`) and `child`. The label `child` is
+empty for the process itself, and a small number for a worker process of a supervisor and for one of
+several API processes. When one has ended, the next one has its number. The process that holds the
+port of several API processes is left out.
 """
 
 

@@ -59,9 +59,11 @@ async def _sample(engine: Engine) -> list[Series]:
         found += [Series("leaseq_ledger_bytes", (name,), size) for name, size in sizes]
     try:
         async with asyncio.timeout(STORE_SECONDS):
-            await engine.check_dispatch()
+            memory = await engine.measure_dispatch_memory()
     except (LeaseqError, TimeoutError):
         return [*found, _up("dispatch", False)]
+    if memory is not None:
+        found.append(Series("leaseq_dispatch_memory_bytes", (), memory))
     return [*found, _up("dispatch", True), *await _of_lanes(engine, names, now)]
 
 
@@ -71,6 +73,8 @@ async def _of_lanes(engine: Engine, names: list[str], now: float | None) -> list
         found += [
             Series("leaseq_queue_waiting", (name, lane), getattr(depths, lane)) for lane in LANES
         ]
+        is_backlogged = depths.backlog_since is not None
+        found.append(Series("leaseq_queue_backlogged", (name,), is_backlogged))
         since = [at for at in (depths.oldest_at, depths.backlog_since) if at is not None]
         if now is not None:
             oldest = now - min(since).timestamp() if since else 0.0
@@ -85,6 +89,7 @@ def _of_queues(queues: list[MeasuredQueue]) -> Iterator[Series]:
     for queue in queues:
         yield Series("leaseq_queue_paused", (queue.name,), queue.paused)
         yield Series("leaseq_queue_workers", (queue.name,), queue.workers)
+        yield Series("leaseq_queue_slots", (queue.name,), queue.slots)
         yield Series("leaseq_due_overdue_seconds", (queue.name,), queue.overdue_seconds or 0.0)
 
 

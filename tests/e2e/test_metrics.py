@@ -68,7 +68,14 @@ async def test_counts_outlive_their_process(services: Services, client: Client) 
     send(worker.children[0], signal.SIGKILL)
     await worker.hear("attempt.started", task_id=held, attempt=2)
     await until_total(port, 1, outcome="lost")
+
+    async def is_running() -> bool:
+        return (await scrape(port)).total("leaseq_running_oldest_seconds", queue="default") > 0
+
+    await until(is_running)
     found = await scrape(port)
+    cpu = [each for each in found.samples if each.name == "process_cpu_seconds_total"]
+    assert sorted(each.labels["child"] for each in cpu) == ["", "0"]
     assert found.total(ATTEMPTS, queue="default", type="nap") == 21
     assert found.total("leaseq_tasks_ended_total", state="SUCCESS") == 20
     assert found.total("leaseq_attempt_duration_seconds_count") == 20

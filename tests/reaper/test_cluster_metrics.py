@@ -58,12 +58,24 @@ async def test_the_cluster_is_measured(config: Config, client: Client) -> None:
     await client.engine.pusher.aclose()
     workers = client.engine.stores.workers
     await workers.open_worker("w" * 32, host="h", pid=1, queues=["billing"], version="0")
+    for name in ("a", "b"):
+        await client.engine.stores.services.announce(
+            name,
+            "supervisor",
+            process=("h", 1, "0"),
+            beat_seconds=600.0,
+            detail={"queues": ["billing"], "slots": 6},
+        )
     await client.engine.pause("later", paused=True)
     async with reaper(replace(config, lease_seconds=600)) as port:
         found = await until_scraped(port, "leaseq_queue_waiting", 2, queue="billing")
         assert found.total("leaseq_queue_waiting", queue="billing", lane="high") == 1
         assert found.total("leaseq_queue_oldest_seconds", queue="billing") > 0
         assert found.total("leaseq_queue_workers", queue="billing") == 1
+        assert found.total("leaseq_queue_slots", queue="billing") == 12
+        assert found.total("leaseq_queue_backlogged", queue="billing") == 0
+        assert found.total("leaseq_dispatch_memory_bytes") > 100_000
+        assert found.total("process_open_fds", role="reaper", child="") > 0
         assert found.total("leaseq_queue_paused", queue="later") == 1
         assert found.total("leaseq_queue_paused", queue="billing") == 0
         assert found.total("leaseq_due_overdue_seconds") == 0

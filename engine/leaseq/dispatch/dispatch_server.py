@@ -12,7 +12,8 @@ from leaseq.dispatch.ownership import NO_LEDGER, Owner, ask_owner
 from leaseq.dispatch.reachable import reachable
 from leaseq.dispatch.scripts import Scripts, is_odd
 
-# The run id of the server process, in the reply to INFO.
+# In the reply to INFO: the memory of the data, and the run id of the server process.
+USED_MEMORY = re.compile(rb"^used_memory:(\d+)", re.MULTILINE)
 RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
 
 
@@ -51,14 +52,22 @@ class DispatchServer:
     async def run_id(self) -> str | None:
         """The run id of the server process, which changes with every restart; None if INFO is not
         allowed."""
+        return await self._info("server", RUN_ID)
+
+    async def memory_bytes(self) -> int | None:
+        """The memory that the data takes; None if INFO is not allowed."""
+        found = await self._info("memory", USED_MEMORY)
+        return None if found is None else int(found)
+
+    async def _info(self, section: str, field: re.Pattern[bytes]) -> str | None:
         with reachable():
             try:
                 # As one word: for a command that redis-py knows, it parses all forty lines of the
                 # reply.
-                reply = await self._client.execute_command("INFO server")  # type: ignore[no-untyped-call]
+                reply = await self._client.execute_command(f"INFO {section}")  # type: ignore[no-untyped-call]
             except NoPermissionError:
                 return None
-        found = RUN_ID.search(reply)
+        found = field.search(reply)
         return found and found[1].decode("ascii", "replace")
 
     async def probe(self) -> None:

@@ -16,6 +16,7 @@ class MeasuredQueue(Struct, frozen=True):
     name: str
     paused: bool
     workers: int
+    slots: int
     overdue_seconds: float | None
 
 

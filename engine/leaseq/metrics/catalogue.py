@@ -101,6 +101,13 @@ METRICS: dict[str, Metric] = {
     ),
     # Worker processes and their supervisor.
     "leaseq_attempts_running": Metric("gauge", "Attempts that are not done.", WORKER, ("queue",)),
+    "leaseq_running_oldest_seconds": Metric(
+        "gauge",
+        "Time since the oldest attempt that is not done was claimed: of worker processes, the longest.",
+        WORKER,
+        ("queue",),
+        "seconds",
+    ),
     "leaseq_slots": Metric("gauge", "Attempts that may run at a time.", WORKER),
     "leaseq_slots_busy": Metric("gauge", "Slots that a handler holds.", WORKER),
     "leaseq_handlers_overrunning": Metric(
@@ -174,8 +181,15 @@ METRICS: dict[str, Metric] = {
         ("queue",),
         "seconds",
     ),
+    "leaseq_queue_backlogged": _of_cluster(
+        "Whether tasks of a queue wait in the ledger behind a full lane.", ("queue",)
+    ),
     "leaseq_queue_paused": _of_cluster("Whether a queue is paused.", ("queue",)),
     "leaseq_queue_workers": _of_cluster("Open workers that serve a queue.", ("queue",)),
+    "leaseq_queue_slots": _of_cluster(
+        "Slots of the supervisors that serve a queue. A slot that serves several counts in each.",
+        ("queue",),
+    ),
     "leaseq_due_overdue_seconds": _of_cluster(
         "Time since the first task was due that is still SCHEDULED. 0: none is due.",
         ("queue",),
@@ -185,6 +199,9 @@ METRICS: dict[str, Metric] = {
         "Open workers: seen within a lease (open), or not (silent).", ("state",)
     ),
     "leaseq_ledger_bytes": _of_cluster("Size of a table with its indexes.", ("table",), "bytes"),
+    "leaseq_dispatch_memory_bytes": _of_cluster(
+        "Memory of Redis or Valkey for data. Missing where its user may not ask.", (), "bytes"
+    ),
     # The reaper itself.
     "leaseq_reaper_pass_duration_seconds": Metric(
         "histogram", "Time of a pass of a duty.", REAPER, ("duty",), "seconds"

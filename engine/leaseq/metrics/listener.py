@@ -39,15 +39,17 @@ async def serving_metrics(
     role: Role,
     *sources: Callable[[], Iterable[Series]],
     refresh: Callable[[], Awaitable[None]] | None = None,
+    pids: Callable[[], dict[str, int]] | None = None,
 ) -> AsyncIterator[None]:
     """Serve the metrics of `sources` while the block lasts, where a port is configured. `refresh` is
-    awaited before they are asked. Raises `ConfigInvalid` if the address cannot be used."""
+    awaited before they are asked. `pids`: of this process and of those that it speaks for. Raises
+    `ConfigInvalid` if the address cannot be used."""
     if config.metrics_port is None:
         yield
         return
     from leaseq.metrics.exposition import Exposition  # an optional extra
 
-    render = Exposition(role, *sources, refresh=refresh).render
+    render = Exposition(role, *sources, refresh=refresh, pids=pids).render
     host, port = config.metrics_host, config.metrics_port
     listener = Listener(render, only_loopback=is_loopback(host))
     try:

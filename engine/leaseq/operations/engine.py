@@ -296,6 +296,10 @@ class Engine:
         lease = self.config.lease_seconds
         return await self.stores.cluster.measure(queues=queues, lease_seconds=lease)
 
+    async def measure_dispatch_memory(self) -> int | None:
+        """The bytes of data in Redis; None if its user may not ask. Raises `ServerUnreachable`."""
+        return await self.stores.dispatch_server.memory_bytes()
+
     async def check_dispatch(self) -> None:
         """Raise `ServerUnreachable` unless Redis answers."""
         await self.stores.dispatch_server.run_id()

@@ -6,6 +6,7 @@ those that have ended. Gauges are sums over the worker processes that run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from leaseq.metrics.tally import Labels, Series
@@ -14,7 +15,7 @@ from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import boottime
 
 # Not a sum, but the largest.
-LARGEST = frozenset({"leaseq_loop_lag_seconds"})
+LARGEST = frozenset({"leaseq_loop_lag_seconds", "leaseq_running_oldest_seconds"})
 
 
 class FleetMetrics:
@@ -23,6 +24,19 @@ class FleetMetrics:
     def __init__(self) -> None:
         self.children: dict[str, ChildProcess] = {}
         self.heartbeat: Heartbeat | None = None
+        self._numbers: dict[str, int] = {}
+
+    def pids(self) -> dict[str, int]:
+        """The processes by the label `child`: this one, and the worker processes by a small number,
+        which the next one has when one has ended."""
+        known = {name: n for name, n in self._numbers.items() if name in self.children}
+        for worker_id in self.children:
+            if worker_id not in known:
+                free = (n for n in range(len(known) + 1) if n not in known.values())
+                known[worker_id] = next(free)
+        self._numbers = known
+        children = {str(known[name]): child for name, child in self.children.items()}
+        return {"": os.getpid()} | {name: child.process.pid for name, child in children.items()}
 
     def series(self) -> Iterator[Series]:
         """The gauges as they are now."""

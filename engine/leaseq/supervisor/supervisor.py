@@ -349,7 +349,7 @@ async def _serve(config: Config, spec: SupervisorSpec) -> int:
         "slots": spec.processes * spec.concurrency,
     }
     async with (
-        serving_metrics(config, "worker", TALLY.series, fleet.series),
+        serving_metrics(config, "worker", TALLY.series, fleet.series, pids=fleet.pids),
         open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine,
         engine.announced("supervisor", lambda: detail),
         engine.flushing_statistics("supervisor"),

@@ -6,7 +6,6 @@ is killed takes the counts of the last second with it.
 
 from __future__ import annotations
 
-from collections import Counter
 from time import monotonic
 
 from leaseq.metrics.tally import TALLY, Series
@@ -51,7 +50,12 @@ class CountsReport:
     def _levels(self) -> tuple[Series, ...]:
         slots = self._worker.slots
         lag, self._lag = self._lag, 0.0
-        running = Counter(self._worker.attempts.queues())
+        running = self._worker.attempts.by_queue()
+        shown = [
+            queue
+            for queue in self._worker.intakes
+            if queue in running or len(self._worker.intakes) <= FEW_QUEUES
+        ]
         return (
             Series("leaseq_slots", (), slots.concurrency),
             Series("leaseq_slots_busy", (), slots.running),
@@ -59,9 +63,11 @@ class CountsReport:
             Series("leaseq_unsettled", (), slots.unsettled),
             Series("leaseq_loop_lag_seconds", (), lag),
             *(
-                Series("leaseq_attempts_running", (queue,), running[queue])
-                for queue in self._worker.intakes
-                if queue in running or len(self._worker.intakes) <= FEW_QUEUES
+                Series(name, (queue,), running.get(queue, (0, 0.0))[index])
+                for index, name in enumerate(
+                    ("leaseq_attempts_running", "leaseq_running_oldest_seconds")
+                )
+                for queue in shown
             ),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -46,9 +45,15 @@ class RunningAttempts:
     def task_ids(self) -> list[str]:
         return list(self._attempts)
 
-    def queues(self) -> Iterator[str]:
-        """The queue of each of them."""
-        return (attempt.claimed.queue for attempt in self._attempts.values())
+    def by_queue(self) -> dict[str, tuple[int, float]]:
+        """How many there are in each queue, and for how long the oldest of them has run, in
+        seconds."""
+        now, found = monotonic(), dict[str, tuple[int, float]]()
+        for attempt in self._attempts.values():  # the oldest first
+            queue = attempt.claimed.queue
+            count, oldest = found.get(queue) or (0, now - attempt.began)
+            found[queue] = count + 1, oldest
+        return found
 
     def stop(self, task_id: str, reason: Stop) -> None:
         """Stop the attempt of one task, if it is still here."""

@@ -65,7 +65,7 @@ class Attempt:
         self._delivery = delivery
         self._services = services
         self._done = done
-        self._began = monotonic()
+        self.began = monotonic()
         self._counts = TALLY.of_task(claimed.queue, claimed.type)
         self._stop: Stop | None = None
         self._handle: AttemptHandle | None = None  # of a handler that takes a context
@@ -254,7 +254,7 @@ class Attempt:
 
     async def _charge(self, ending: Ending, silent: bool) -> Ending:
         return await self._services.decider.charge(
-            self.claimed, ending, began=self._began, silent=silent
+            self.claimed, ending, began=self.began, silent=silent
         )
 
     def _finish_done(self, finishing: asyncio.Task[Committed]) -> None:
@@ -328,7 +328,7 @@ class Attempt:
     def _report(self, settled: Settled) -> None:
         claimed, ending = self.claimed, self._ending
         assert ending is not None, "it was settled"
-        seconds = monotonic() - self._began
+        seconds = monotonic() - self.began
         if settled.state is State.SUCCESS:
             self._counts.successes.append(seconds)
         else:
