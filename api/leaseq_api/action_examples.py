@@ -1,10 +1,11 @@
-"""The examples of the bodies of actions on one task."""
+"""The examples of actions on one task, of its life, and of notices."""
 
 from __future__ import annotations
 
 from msgspec import Raw, Struct
 
 from leaseq_api.action_schemas import ActionBody, ReplayBody
+from leaseq_api.life_examples import LIFE_EXAMPLES
 
 ACTION_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "ActionBody": {
@@ -20,5 +21,7 @@ ACTION_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
         )
     },
 }
+
+ACTION_EXAMPLES |= LIFE_EXAMPLES
 
 __all__ = ["ACTION_EXAMPLES"]

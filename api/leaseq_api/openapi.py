@@ -22,7 +22,13 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from leaseq.api_keys import IssuedKey
-from leaseq_api import access_schemas, action_schemas, operate_schemas, schemas
+from leaseq_api import (
+    access_schemas,
+    action_schemas,
+    life_schemas,
+    operate_schemas,
+    schemas,
+)
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.bulk import schemas as bulk_schemas
 from leaseq_api.examples import add_examples
@@ -45,7 +51,14 @@ _REF = "#/components/schemas/{name}"
 # Every struct of the schemas but variants of others, and those that are no JSON on the wire.
 _WIRE: list[Any] = [
     kind
-    for module in (schemas, access_schemas, action_schemas, operate_schemas, bulk_schemas)
+    for module in (
+        schemas,
+        access_schemas,
+        action_schemas,
+        life_schemas,
+        operate_schemas,
+        bulk_schemas,
+    )
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)
     and issubclass(kind, Struct)
@@ -226,6 +239,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             operation["parameters"] = _query_parameters(ListQuery)
         case "list_operations":
             operation["parameters"] = _query_parameters(OperationQuery)
+        case "list_notices":
+            operation["parameters"] = _query_parameters(life_schemas.NoticeQuery)
         case "follow_task" | "follow_tasks" as name:
             query = _query_parameters(StreamQuery if name == "follow_task" else FeedQuery)
             operation["parameters"] = [*operation.get("parameters", ()), *query]

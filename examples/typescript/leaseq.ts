@@ -229,6 +229,44 @@ export interface LaneCounts {
   oldest_at: string | null;
 }
 
+export interface LifeBar {
+  kind: "backoff" | "handed-back" | "running" | "silent" | "waits";
+  began: string;
+  ended: string;
+  text: string;
+  is_open?: boolean;
+}
+
+export interface LifeLane {
+  name: string;
+  who?: string;
+  bars?: LifeBar[];
+  marks?: LifeMark[];
+}
+
+export interface LifeLine {
+  text: string;
+  when: string | null;
+}
+
+export interface LifeMark {
+  kind: "cancelled" | "failed" | "lost" | "person" | "refused" | "succeeded";
+  at: string;
+  text: string;
+}
+
+export interface LifeView {
+  task_id: string;
+  began: string;
+  ended: string;
+  now: string;
+  earlier: number;
+  lanes: LifeLane[];
+  history: LifeLine[];
+  replay_of: string | null;
+  replayed_as: string[];
+}
+
 export interface ListedTaskView {
   task_id: string;
   tenant: string;
@@ -256,6 +294,26 @@ export interface Need {
   sentence: string;
   queue?: string | null;
   since?: string | null;
+}
+
+export interface NoticePage {
+  notices: NoticeView[];
+  next_cursor: string | null;
+}
+
+export interface NoticeView {
+  notice_id: number;
+  at: string;
+  name: string;
+  level: "error" | "info" | "warning";
+  role: "api" | "reaper" | "supervisor" | "worker";
+  host: string;
+  pid: number;
+  queue: string | null;
+  task_id: string | null;
+  worker_id: string | null;
+  fields: Json;
+  count: number;
 }
 
 export interface OperationPage {
@@ -693,6 +751,13 @@ export interface Operations {
     body: ReplayBody;
     answer: TaskView;
   };
+  life: {
+    method: "GET";
+    path: "/api/tasks/{task_id}/life";
+    query: {};
+    body: undefined;
+    answer: LifeView;
+  };
   submit_batch: {
     method: "POST";
     path: "/api/tasks/batch";
@@ -846,6 +911,13 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: BulkOperationView;
+  };
+  list_notices: {
+    method: "GET";
+    path: "/api/notices";
+    query: { name?: string; queue?: string; worker_id?: string; limit?: number; cursor?: string; };
+    body: undefined;
+    answer: NoticePage;
   };
   statistics: {
     method: "GET";

@@ -144,3 +144,26 @@ async def test_a_replay_whose_answer_is_lost_is_found_again(
     outcomes = [each["outcome"] for each in (await api.get("/api/operations"))["operations"]]
     assert outcomes == ["done", "unconfirmed"]
     assert msgspec.json.encode(again["idempotency_key"]) == f'"replay-{original}-1"'.encode()
+
+
+async def test_both_tasks_lead_to_each_other(api: Api) -> None:
+    original = await api.submitted()
+    new = await replayed(api, original, payload={"n": 2})
+    assert (await api.get(f"/api/tasks/{original}/life"))["replayed_as"] == [new["task_id"]]
+    life = await api.get(f"/api/tasks/{new['task_id']}/life")
+    assert (life["replay_of"], life["replayed_as"]) == (original, [])
+    assert [lane["name"] for lane in life["lanes"]] == ["waits", "people"]
+    lines = [line["text"] for line in (await api.get(f"/api/tasks/{original}/life"))["history"]]
+    assert lines[-1] == f"replay by open API as task {new['task_id']}"
+
+
+async def test_a_bound_key_sees_no_names_of_people(guarded: Api) -> None:
+    acme = await headers_of(guarded, ["submit", "read", "operate"], tenant="acme")
+    body = {"type": "add", "payload": {"n": 1}}
+    task_id = (await guarded.client.post("/api/tasks", json=body, headers=acme)).json()["task_id"]
+    unbound = await headers_of(guarded, ["operate", "read"])
+    await guarded.client.post(f"/api/tasks/{task_id}/cancel", headers=unbound)
+    seen = await guarded.client.get(f"/api/tasks/{task_id}/life", headers=acme)
+    assert seen.json()["lanes"][-1]["marks"][-1]["text"] == "cancel"
+    other = await headers_of(guarded, ["read"], tenant="other")
+    problem(await guarded.client.get(f"/api/tasks/{task_id}/life", headers=other), "task_not_found")

@@ -33,11 +33,13 @@ SCOPES_OF = {
     "create_tenant": "admin",
     "erase": "operate",
     "follow_task": "read",
+    "life": "read",
     "follow_tasks": "read",
     "free_key": "operate",
     "limit_key": "admin",
     "limit_tenant": "admin",
     "list_keys": "admin",
+    "list_notices": "operate",
     "list_operations": "operate",
     "list_queues": "read",
     "list_tasks": "read",
@@ -67,7 +69,7 @@ SCOPES_OF = {
     "why": "read",
 }
 # Operations on what all tenants share: a key that is bound to a tenant is refused.
-UNBOUND = {"pause", "resume", "statistics"}
+UNBOUND = {"list_notices", "pause", "resume", "statistics"}
 # Operations that need a second scope.
 ALSO = {"replay": "payloads"}
 MARKER = "marker-of-acme"

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from leaseq.cli.timeline import summary_line, task_history
 from leaseq.model import AttemptRecord, Outcome, Priority, State, Task
+from leaseq.operations.life.history import summary_line, task_history
 from leaseq.operations.why.wording import error_line
 
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -29,6 +29,8 @@ LEFT_OUT = {
     "live": "for the supervisor of the process",
     "ready": "for a load balancer",
     "metrics": "for Prometheus",
+    "life": "for a page; `attempts` has the attempts",
+    "list_notices": "for an operator of the cluster",
     "statistics": "for a dashboard",
     "show_overview": "for operators, who have the dashboard and `leaseq top`",
     **dict.fromkeys(
@@ -85,6 +87,10 @@ NO_STRUCT = {
     **dict.fromkeys(
         ("BatchItem", "BatchTask", "BatchOutcome", "BatchAnswer"),
         "of a batch, which is compared below",
+    ),
+    **dict.fromkeys(
+        ("LifeBar", "LifeLane", "LifeLine", "LifeMark", "LifeView", "NoticePage", "NoticeView"),
+        "of operations that are left out",
     ),
     "Live": "of an operation that is left out",
     **dict.fromkeys(

@@ -7,33 +7,10 @@ or an error in the evidence cannot become markup. The type says which strings ha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
-from typing import NewType
+
+from leaseq.safe_text.markup import HTML, element, joined, text
 
 __all__ = ["HTML", "badge", "columns", "element", "joined", "span", "table", "text"]
-
-HTML = NewType("HTML", str)
-
-
-def text(words: object) -> HTML:
-    """Words as they are, made harmless."""
-    return HTML(escape(str(words)))
-
-
-def joined(pieces: Iterable[HTML], between: str = "") -> HTML:
-    return HTML(escape(between).join(pieces))
-
-
-def element(name: str, *inside: HTML, **attributes: object) -> HTML:
-    """One element. `class_` is written class and `aria_label` aria-label; an attribute that is None
-    or False is left out."""
-    said = "".join(
-        f" {key.rstrip('_').replace('_', '-')}"
-        + ("" if value is True else f'="{escape(str(value))}"')
-        for key, value in attributes.items()
-        if value is not None and value is not False
-    )
-    return HTML(f"<{name}{said}>{''.join(inside)}</{name}>")
 
 
 def span(words: object, class_: str | None = None, **attributes: object) -> HTML:

@@ -157,5 +157,11 @@ class Maintenance:
         params = {"retention": retention_seconds, "limit": limit}
         return len(await self._session.fetch("prune_operations", params))
 
+    async def prune_notices(self, *, retention_seconds: float, most: int, limit: int) -> int:
+        """Delete notices older than that, or beyond the `most` newest, of the oldest `limit`; returns
+        how many."""
+        params = {"retention": retention_seconds, "most": most, "limit": limit}
+        return len(await self._session.fetch("prune_notices", params))
+
 
 __all__ = ["Accounted", "Maintenance", "Pruned", "PrunedKeys", "ScanBatch"]

@@ -6,7 +6,7 @@ locked. The statements run one after another, so their answers may be of differe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
@@ -79,6 +79,13 @@ class CountedTasks(Struct, frozen=True):
 
     count: int
     is_all: bool
+
+
+class Origin(Struct, frozen=True):
+    """The time now, and the task of which one is a replay; None: of none."""
+
+    now: Moment
+    replay_of: str | None
 
 
 class TaskFacts:
@@ -173,13 +180,27 @@ class TaskFacts:
         )
         return CountedTasks(round(count * whole / counted) if counted > 0 else count, is_all=False)
 
+    async def read_origin(self, task_id: str, *, tenant: str | None) -> Origin | None:
+        """Read the time and of which task this one is a replay. None: there is no such task."""
+        params = {"task_id": task_id, "tenant": tenant}
+        found = await self._session.fetch("read_origin", params, idempotent=True)
+        return Origin(found[0].now, found[0].replay_of) if found else None
+
+    async def find_holders(self, worker_ids: Collection[str]) -> dict[str, WorkerRecord]:
+        """Read these workers, open or closed, by id. Pruned ones are missing."""
+        params = {"worker_ids": sorted(set(worker_ids))}
+        found = await self._session.fetch("find_holders", params, idempotent=True)
+        return {row.worker_id: _to_holder(row) for row in found}
+
 
 _to_remembered = rows.reader(Remembered)
 _to_open_worker = rows.reader(OpenWorker)
+_to_holder = rows.reader(WorkerRecord)
 
 __all__ = [
     "CountedTasks",
     "OpenWorker",
+    "Origin",
     "Pace",
     "Remembered",
     "Situation",

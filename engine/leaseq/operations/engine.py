@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import attrgetter
 from typing import Any
 
@@ -40,7 +40,10 @@ from leaseq.operations.feed import Feed
 from leaseq.operations.follow import Follower
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
+from leaseq.operations.life.facts import LifeFacts
+from leaseq.operations.life.read_life import read_life
 from leaseq.operations.lists import Lists
+from leaseq.operations.notices import noticed
 from leaseq.operations.operator import Operator
 from leaseq.operations.overview.read_overview import OverviewReader
 from leaseq.operations.push import Pusher
@@ -245,9 +248,23 @@ class Engine:
     def announced(
         self, role: Role, describe: Callable[[], dict[str, Any]] = dict
     ) -> AbstractAsyncContextManager[object]:
-        """Announce this process in the ledger for as long as the block lasts. `describe` returns a
-        small JSON object from memory."""
-        return announced(self.stores.services, role, describe)
+        """Announce this process in the ledger, and record its notices, for as long as the block
+        lasts. `describe` returns a small JSON object from memory."""
+        return self._announced(role, describe)
+
+    @asynccontextmanager
+    async def _announced(
+        self, role: Role, describe: Callable[[], dict[str, Any]]
+    ) -> AsyncIterator[None]:
+        async with (
+            noticed(self.stores.notices, role),
+            announced(self.stores.services, role, describe),
+        ):
+            yield
+
+    async def read_life(self, task_id: str, *, tenant: str | None) -> LifeFacts:
+        """Read the facts about the past of a task of this tenant. Raises `TaskNotFound`."""
+        return await read_life(self.stores.tasks.session, task_id, tenant=tenant)
 
     async def statistics(
         self, window: Window, *, queue: str | None = None, type_name: str | None = None

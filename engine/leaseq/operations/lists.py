@@ -24,6 +24,7 @@ from leaseq.ledger.bulk_operations import (
     BulkOperationLedger,
     Preview,
 )
+from leaseq.ledger.notices import NoticeFilter, NoticeLedger, NoticeListing
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import MARGIN_SECONDS, Session
@@ -51,6 +52,7 @@ class Lists:
         self._queues = QueueLedger(session)
         self._workers = WorkerLedger(session)
         self._operations = OperationLog(session)
+        self._notices = NoticeLedger(session)
         self._types = TypeLedger(session)
         self._statistics = StatisticsLedger(session)
         self._bulk = BulkOperations(BulkOperationLedger(session))
@@ -107,6 +109,11 @@ class Lists:
         """The tasks that an operation on many tasks would change."""
         async with self.turn():
             return await self._bulk.preview(action, wanted, tenant=tenant, as_of=as_of)
+
+    async def list_notices(self, wanted: NoticeFilter) -> NoticeListing:
+        """One page of notices, newest first."""
+        async with self.turn():
+            return await self._notices.list_notices(wanted)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

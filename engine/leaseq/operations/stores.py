@@ -22,6 +22,7 @@ from leaseq.ledger.dead_letters import DeadLetterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.notices import NoticeLedger
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.quotas import QuotaLedger
@@ -51,6 +52,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     maintenance: Maintenance
     operation_log: OperationLog
     bulk_operations: BulkOperationLedger
+    notices: NoticeLedger
     api_keys: ApiKeyLedger
     tenants: TenantLedger
     quotas: QuotaLedger
@@ -84,6 +86,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         maintenance=Maintenance(session),
         operation_log=OperationLog(session),
         bulk_operations=BulkOperationLedger(session),
+        notices=NoticeLedger(session),
         api_keys=ApiKeyLedger(session),
         tenants=TenantLedger(session),
         quotas=QuotaLedger(session),

@@ -31,6 +31,7 @@ from leaseq.metrics.event_counts import count_events
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine
+from leaseq.operations.notices import noticed
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death
 from leaseq.operations.stores import Stores
@@ -91,6 +92,7 @@ class Child:
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
             await register(engine.stores, app.registry, self._spec)
+            await stack.enter_async_context(noticed(engine.stores.notices, "worker"))
             stack.enter_context(app.lend(engine))
             worker = await build_worker(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)

@@ -2,7 +2,7 @@
 
 Deleted are tasks that finished longer ago than their retention, which may be that of their type
 (their keys stay, and remember how they ended), keys past their own retention, workers closed for a
-day, services not seen for a day, operations and statistics past their retention, and queues without
+day, services not seen for a day, notices past a week, operations and statistics past their retention, and queues without
 tasks and workers (unused_queues.py). This happens in small batches, each followed by a pause as long
 as the batch, so that pruning uses at most half of one connection and holds no lock for long. Tasks
 are scanned in order; if a pass did not reach the end, the next one continues.
@@ -34,6 +34,8 @@ SHARE = 0.25
 STAYING_PER_SECOND = 20_000
 WORKER_RETENTION_SECONDS = 86_400.0
 SERVICE_RETENTION_SECONDS = 86_400.0
+NOTICE_RETENTION_SECONDS = 7 * 86_400.0
+MOST_NOTICES = 100_000
 
 
 class Prune:
@@ -68,6 +70,7 @@ class Prune:
         workers = await self._maintenance.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
         await self._maintenance.prune_services(retention_seconds=SERVICE_RETENTION_SECONDS)
         operations = await self._in_batches(self._operations)
+        await self._in_batches(self._notices)
         await self._in_batches(self._statistics)
         await self._unused.run_once()
         if tasks or keys or workers:
@@ -113,6 +116,12 @@ class Prune:
     async def _statistics(self) -> tuple[int, bool]:
         count = await self._stats.prune(limit=BATCH)
         return count, count >= BATCH
+
+    async def _notices(self) -> tuple[int, bool]:
+        count = await self._maintenance.prune_notices(
+            retention_seconds=NOTICE_RETENTION_SECONDS, most=MOST_NOTICES, limit=BATCH
+        )
+        return count, count == BATCH
 
     async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
         """Prune until nothing is left, or the time is over. `prune` returns the number deleted, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,14 +12,15 @@ from leaseq.cli import parameters
 from leaseq.cli.commands.why import print_next
 from leaseq.cli.output import STYLES, moment, one_line, print_block, print_json, print_line, styled
 from leaseq.cli.servers import reading
-from leaseq.cli.timeline import summary_line, task_history
 from leaseq.model import AttemptRecord, Task
 from leaseq.operations.engine import Engine
+from leaseq.operations.life.facts import LifeFacts
+from leaseq.operations.life.history import summary_line, task_history
 from leaseq.operations.why.explain import explain
 from leaseq.operations.why.facts import Facts
 from leaseq_api.views import attempt_view, task_view
 
-Found = tuple[Task, list[AttemptRecord], Facts]
+Found = tuple[LifeFacts, Facts]
 NOW = "now".ljust(23)
 
 
@@ -37,18 +39,17 @@ def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
         raise click.UsageError("--story adds to the output of --json: add --json")
 
     async def work(engine: Engine) -> Found:
-        client = engine.for_tenant(tenant)
-        task, attempts = await client.find(task_id), await client.list_attempts(task_id)
-        return task, attempts, await engine.read_facts(task_id, tenant=tenant)
+        life = await engine.read_life(task_id, tenant=tenant)
+        return life, await engine.read_facts(task_id, tenant=tenant)
 
-    task, attempts, facts = reading(work)
+    life, facts = reading(work)
     if as_json:
-        print_json(_story_json(task, attempts, facts) if story else task_view(task))
+        print_json(_story_json(life.task, life.attempts, facts) if story else task_view(life.task))
     else:
-        _print(task, attempts, facts)
+        _print(life, facts)
 
 
-def _story_json(task: Task, attempts: list[AttemptRecord], facts: Facts) -> dict[str, Any]:
+def _story_json(task: Task, attempts: Sequence[AttemptRecord], facts: Facts) -> dict[str, Any]:
     dispatch = facts.dispatch
     place = None if dispatch is None else dispatch.place
     return {
@@ -67,11 +68,12 @@ def _story_json(task: Task, attempts: list[AttemptRecord], facts: Facts) -> dict
     }
 
 
-def _print(task: Task, attempts: list[AttemptRecord], facts: Facts) -> None:
+def _print(life: LifeFacts, facts: Facts) -> None:
+    task = life.task
     print_line(styled(task.task_id, "bold"), styled(task.state, STYLES[task.state]))
     print_line(summary_line(task))
     print_line()
-    for line in task_history(task, attempts):
+    for line in task_history(task, life.attempts, life):
         when = moment(line.when, fine=True) if line.when else "-".ljust(23)
         print_line(styled(when, "dim"), line.text)
     why = explain(facts)

@@ -11,20 +11,29 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from leaseq.model import TERMINAL, AttemptRecord, Outcome, State, Task
+from leaseq.model import TERMINAL, AttemptRecord, Moment, Outcome, State, Task
+from leaseq.operations.life.facts import LifeFacts, is_done
 from leaseq.operations.why.wording import SHORT, error_line
 
 
-class Line(Struct, frozen=True):
+class LifeLine(Struct, frozen=True):
     """One event."""
 
     text: str
-    when: datetime | None
+    when: Moment | None
 
 
-def task_history(task: Task, attempts: Sequence[AttemptRecord]) -> list[Line]:
-    """The whole history, oldest first."""
-    return [*_past(task, attempts)]
+def task_history(
+    task: Task, attempts: Sequence[AttemptRecord], facts: LifeFacts | None = None
+) -> list[LifeLine]:
+    """The whole history, oldest first. With the facts, also when workers fell silent, which endings
+    were refused, and what people did."""
+    lines = [*_past(task, attempts)]
+    if facts is not None:
+        lines += _beside(facts)
+    # A stable order: lines of one moment stay in their order.
+    known = [line for line in lines if line.when is not None]
+    return sorted(known, key=lambda line: line.when or task.created_at)
 
 
 def summary_line(task: Task) -> str:
@@ -45,39 +54,63 @@ def summary_line(task: Task) -> str:
     return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
 
 
-def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[Line]:
+def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[LifeLine]:
     key = f", key {task.idempotency_key}" if task.idempotency_key else ""
     limits = (
         f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
     )
-    yield Line(
+    yield LifeLine(
         f"submitted with {task.priority.name.lower()} priority{key}; {limits}", task.created_at
     )
     for attempt in attempts:
         if (attempt.hand_backs or 1) > 1:
-            yield Line(f"attempt {attempt.attempt} started", attempt.started_at)
+            yield LifeLine(f"attempt {attempt.attempt} started", attempt.started_at)
         else:
-            yield Line(
+            yield LifeLine(
                 f"attempt {attempt.attempt} started on worker {attempt.worker_id[:SHORT]}",
                 attempt.started_at,
             )
-        yield Line(_ending(attempt), attempt.finished_at)
+        yield LifeLine(_ending(attempt), attempt.finished_at)
     recorded = any(attempt.last == task.attempt for attempt in attempts)
     if task.attempt and not recorded:
         on = f" on worker {task.worker_id[:SHORT]}" if task.worker_id else ""
-        yield Line(f"attempt {task.attempt} started{on}", task.started_at)
+        yield LifeLine(f"attempt {task.attempt} started{on}", task.started_at)
     if task.cancel_requested_at is not None:
-        yield Line("cancellation was requested", task.cancel_requested_at)
+        yield LifeLine("cancellation was requested", task.cancel_requested_at)
     if task.state in TERMINAL:
-        yield Line(_end(task, recorded=recorded), task.finished_at)
+        yield LifeLine(_end(task, recorded=recorded), task.finished_at)
     if task.key_freed_at is not None:
         freed = "its idempotency key was freed for another task; it cannot run again"
-        yield Line(freed, task.key_freed_at)
+        yield LifeLine(freed, task.key_freed_at)
     if task.erased_at is not None:
-        yield Line(
+        yield LifeLine(
             "payload, result, error, progress and attempts were erased; it cannot run again",
             task.erased_at,
         )
+
+
+def _beside(facts: LifeFacts) -> Iterator[LifeLine]:
+    """Lines that come from other rows than those of the task and its attempts."""
+    for attempt in facts.attempts:
+        heard = facts.heard_of(attempt)
+        if heard is not None:
+            worker = facts.workers[attempt.worker_id]
+            on = f" on {worker.host}" if worker.host else ""
+            yield LifeLine(
+                f"worker {attempt.worker_id[:SHORT]}{on} was last seen, in attempt {attempt.attempt}",
+                heard,
+            )
+    for refusal in facts.refusals:
+        by = f" by worker {refusal.worker_id[:SHORT]}" if refusal.worker_id else ""
+        text = (
+            f"an ending of attempt {refusal.attempt}{by} was refused: the task had been taken back"
+        )
+        yield LifeLine(text, refusal.at)
+    for act in facts.acts:
+        by = f" by {act.actor}" if act.actor else ""
+        made = act.detail.get("task_id") if act.action == "replay" else None
+        text = f"{act.action.replace('_', ' ')}{by}{f' as task {made}' if made else ''}"
+        yield LifeLine(text if is_done(act) else f"{text}: {act.outcome}", act.at)
 
 
 def _ending(attempt: AttemptRecord) -> str:
@@ -120,4 +153,4 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-__all__ = ["Line", "summary_line", "task_history"]
+__all__ = ["LifeLine", "summary_line", "task_history"]

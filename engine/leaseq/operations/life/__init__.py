@@ -1,0 +1,1 @@
+"""The life of one task: what happened to it, as lines and as a picture."""

@@ -1,0 +1,125 @@
+"""Events that processes record for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leaseq.codec import new_task_id
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.notices import NoticeFilter, NoticeLedger, NoticeRecord
+from leaseq.ledger.session import Connection, Session
+from leaseq.observability.telemetry import emit
+from leaseq.operations import notices
+from leaseq.operations.notices import NAMES, PER_SECOND, noticed
+
+
+async def listed(session: Session, **wanted: Any) -> list[NoticeRecord]:
+    listing = await NoticeLedger(session).list_notices(NoticeFilter(**wanted))
+    return listing.notices
+
+
+async def test_events_are_recorded_with_their_task_and_worker(session: Session) -> None:
+    task_id = new_task_id()
+    async with noticed(NoticeLedger(session), "worker"):
+        emit("attempt.fenced", task_id=task_id, attempt=1, worker_id="w")
+        emit("queue.paused", queue="mail")
+        emit(
+            "attempt.settled",
+            task_id=task_id,
+            type="t",
+            queue="q",
+            attempt=1,
+            outcome="succeeded",
+            state="SUCCESS",
+            seconds=1,
+        )
+    paused, fenced = await listed(session)
+    assert (fenced.name, fenced.level, fenced.role) == ("attempt.fenced", "warning", "worker")
+    assert (fenced.task_id, fenced.worker_id, fenced.count) == (task_id, "w", 0)
+    assert (paused.name, paused.level, paused.queue) == ("queue.paused", "info", "mail")
+    assert [each.name for each in await NoticeLedger(session).list_of_task(task_id)] == [
+        "attempt.fenced"
+    ]
+    assert [each.name for each in await listed(session, queue="mail")] == ["queue.paused"]
+    assert [each.name for each in await listed(session, worker_id="w")] == ["attempt.fenced"]
+    assert await listed(session, name="worker.reaped") == []
+
+
+async def test_ten_of_a_name_are_kept_in_a_second_and_the_others_counted(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "monotonic", lambda: 1000.5)
+    async with noticed(NoticeLedger(session), "reaper") as buffer:
+        for number in range(PER_SECOND + 90):
+            emit("delivery.stray", queue="q", count=number, task_id=None)
+        emit(
+            "worker.closed", worker_id="w", reason="drained", tasks=0, sessions_ended=0, first=True
+        )
+        await buffer.flush()
+    found = await listed(session)
+    assert [each.count for each in found if each.name == "delivery.stray"] == [90] + [0] * 9
+    assert [each.count for each in found if each.name == "worker.closed"] == [0]
+
+
+async def test_hostile_texts_are_stored_short_and_printable(session: Session) -> None:
+    async with noticed(NoticeLedger(session), "api"):
+        emit("loop.failed", loop="l", error='\x00"\\{}\ud800' + "x" * 1000)
+    (found,) = await listed(session)
+    assert len(found.fields) < 1000
+    assert b"\\\\x00" in found.fields
+
+
+async def test_events_wait_while_postgres_is_away(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = NoticeLedger(session)
+    record = ledger.record
+
+    async def away(*_: object) -> None:
+        raise ServerUnreachable("away")
+
+    async with noticed(ledger, "api") as buffer:
+        monkeypatch.setattr(ledger, "record", away)
+        emit("queue.paused", queue="mail")
+        with pytest.raises(ServerUnreachable):
+            await buffer.flush()
+        monkeypatch.setattr(ledger, "record", record)
+        emit("queue.resumed", queue="mail")
+    assert [each.name for each in await listed(session)] == ["queue.resumed", "queue.paused"]
+
+
+async def test_pages_follow_one_another(session: Session) -> None:
+    async with noticed(NoticeLedger(session), "api"):
+        for number in range(7):
+            emit("queue.paused", queue=f"q{number}")
+    ledger, seen, cursor = NoticeLedger(session), [], None
+    while True:
+        page = await ledger.list_notices(NoticeFilter(limit=3, cursor=cursor))
+        seen += [notice.queue for notice in page.notices]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert seen == [f"q{number}" for number in reversed(range(7))]
+
+
+async def test_old_and_many_notices_are_pruned(
+    session: Session, maintenance: Maintenance, plain: Connection
+) -> None:
+    async with noticed(NoticeLedger(session), "api"):
+        for number in range(10):
+            emit("queue.paused", queue=f"q{number}")
+    prune = maintenance.prune_notices
+    assert await prune(retention_seconds=3600, most=100, limit=1000) == 0
+    assert await prune(retention_seconds=3600, most=4, limit=1000) == 6
+    await plain.execute("update leaseq.notices set at = at - interval '2 hours' where queue = 'q6'")
+    assert await prune(retention_seconds=3600, most=100, limit=1000) == 1
+    assert [each.queue for each in await listed(session)] == ["q9", "q8", "q7"]
+
+
+def test_no_event_of_a_plain_task_is_noticed() -> None:
+    plain = {"task.submitted", "task.claimed", "attempt.started", "attempt.settled", "task.failed"}
+    assert not NAMES & plain
+    assert {"attempt.fenced", "worker.reaped", "epoch.changed", "queue.paused"} <= NAMES
