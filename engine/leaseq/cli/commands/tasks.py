@@ -9,10 +9,13 @@ from msgspec.structs import replace
 
 from leaseq.cli import parameters
 from leaseq.cli.actor import command_line
+from leaseq.cli.commands import many
+from leaseq.cli.commands.many import Many, act_on_many
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import say
 from leaseq.labels import MAX_ASKED
+from leaseq.ledger.bulk_operations import BulkFilter
 from leaseq.ledger.task_lists import Listing, TaskFilter
 from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
@@ -90,13 +93,23 @@ def _row(task: TaskSummary) -> tuple[str, ...]:
 
 
 @click.command()
-@parameters.task_id
+@many.options
+@click.option("--running", is_flag=True, help="Many tasks: also those that run.")
 @parameters.tenant
 @parameters.seen
 @parameters.as_json
-def cancel(task_id: str, tenant: str, seen: Seen | None, as_json: bool) -> None:
-    """Cancel task ID. A waiting task ends immediately; for a running task, its worker is asked to
-    stop it."""
+def cancel(
+    task_id: str | None, tenant: str, seen: Seen | None, as_json: bool, **given: Any
+) -> None:
+    """Cancel task ID, or the tasks of a queue or a type that wait.
+
+    A waiting task ends immediately; for a running task, its worker is asked to stop it. Many tasks
+    are previewed first.
+    """
+    wanted = _wanted(task_id, seen, given, "running")
+    if task_id is None or wanted is not None:
+        act_on_many("cancel", wanted or BulkFilter(), Many(**given, as_json=as_json), tenant=tenant)
+        return
 
     async def work(engine: Engine) -> tuple[State, Task | None]:
         state = await engine.as_operator(command_line(tenant)).cancel(task_id, seen=seen)
@@ -111,12 +124,25 @@ def cancel(task_id: str, tenant: str, seen: Seen | None, as_json: bool) -> None:
 
 
 @click.command()
-@parameters.task_id
+@many.options
+@click.option("--error", metavar="FINGERPRINT", help="Tasks with this failure.")
 @parameters.tenant
 @parameters.seen
 @parameters.as_json
-def redrive(task_id: str, tenant: str, seen: Seen | None, as_json: bool) -> None:
-    """Retry task ID, which is FAILED or CANCELLED, from its first attempt."""
+def redrive(
+    task_id: str | None, tenant: str, seen: Seen | None, as_json: bool, **given: Any
+) -> None:
+    """Retry task ID, which is FAILED or CANCELLED, or the FAILED tasks of a queue, a type or an
+    error.
+
+    Each begins again with its first attempt. Many tasks are previewed first.
+    """
+    wanted = _wanted(task_id, seen, given, "error")
+    if task_id is None or wanted is not None:
+        act_on_many(
+            "redrive", wanted or BulkFilter(), Many(**given, as_json=as_json), tenant=tenant
+        )
+        return
 
     async def work(engine: Engine) -> Task:
         return await engine.as_operator(command_line(tenant)).redrive(task_id, seen=seen)
@@ -126,6 +152,16 @@ def redrive(task_id: str, tenant: str, seen: Seen | None, as_json: bool) -> None
         print_json(task_view(task))
     else:
         say(f"{task_id} is {task.state} in queue {task.queue}")
+
+
+def _wanted(
+    task_id: str | None, seen: Seen | None, given: dict[str, Any], own: str
+) -> BulkFilter | None:
+    """Take the filter out of the options of a command. None: it names one task."""
+    fields = {name: given.pop(name) for name in ("queue", "type", own)}
+    if seen is not None and task_id is None:
+        raise click.UsageError("--seen is for one task: name its ID")
+    return many.wanted_tasks(task_id, **fields)
 
 
 @click.command("free-key")
