@@ -36,7 +36,9 @@ from leaseq_api.quotas.request_rates import RequestRates
 from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.principal import principal_of
+from leaseq_api.security.sessions import Sessions
 from leaseq_api.shared_overview import SharedOverview
+from leaseq_api.shared_statistics import SharedStatistics
 
 # One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8
@@ -63,10 +65,12 @@ class Service:
         # Set when the process is asked to stop: routes that hold an answer back then give it.
         self.stopping = asyncio.Event()
         keys = KeyRing(engine.access) if keys_required(config) else None
-        self.authenticator = Authenticator(keys, engine.access)
+        self.sessions = Sessions(engine.access, insecure=config.ui_cookie_insecure)
+        self.authenticator = Authenticator(keys, engine.access, self.sessions)
         self.rates = RequestRates(engine.quotas)
         self.quotas = AppliedQuotas(engine.quotas)
         self.overview = SharedOverview(engine.overview_reader(lists))
+        self.statistics = SharedStatistics(lists)
         self.held = Held(config.api_connections)
         # Batches that are being received, recorded or answered; and the turns in which their
         # chunks are written, so that connections remain for lone submissions and for reads.

@@ -35,6 +35,10 @@ class SharedOverview:
                 self._read_at = now
             return self._last
 
+    def forget(self) -> None:
+        """Let the next request read again, because this process has changed something."""
+        self._read_at = float("-inf")
+
     @property
     def last(self) -> Overview | None:
         """The newest one that was read, of any age. None: none was."""

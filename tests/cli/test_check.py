@@ -137,3 +137,9 @@ def test_warnings_alone_do_not_count(leaseq: Command, redis_url: str) -> None:
             client.config_set("appendonly", "yes")
     assert result.exit_code == 0
     assert "set appendonly yes" in result.stdout
+
+
+def test_a_cookie_without_tls_is_warned_about(leaseq: Command) -> None:
+    result = leaseq("check", LEASEQ_UI_COOKIE_INSECURE="true")
+    assert result.exit_code == 0
+    assert "LEASEQ_UI_COOKIE_INSECURE lets the cookie" in result.stdout

@@ -118,7 +118,8 @@ class Tab:
     async def submit(self, selector: str) -> None:
         """Click something that leads to another page, and wait for that page."""
         self._loaded.clear()
-        await self.click(selector)
+        # Without `click`: the timer that it waits by is a script of the page.
+        await self.run(f"document.querySelector({selector!r}).click()")
         async with asyncio.timeout(PATIENCE):
             await self._loaded.wait()
 

@@ -35,6 +35,11 @@ LISTED = [
         "the page cannot be looked at",
         "a browser is large; the pages are tested without, too",
     ),
+    (
+        "tests/ui/test_live_in_browser.py",
+        "the page cannot be looked at",
+        "as the file above",
+    ),
     ("tests/unit/test_bench_page.py", "only the extra `bench`", "pictures of the benchmark"),
     (
         "tests/unit/test_start_task.py",

@@ -1,6 +1,7 @@
 """Fixtures for the tests of the dashboard."""
 
 from support.api import api
+from support.dashboard import filled
 from support.keys import guarded
 
-__all__ = ["api", "guarded"]
+__all__ = ["api", "filled", "guarded"]

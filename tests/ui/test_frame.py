@@ -60,7 +60,7 @@ async def test_every_answer_has_the_headers(api: Api, path: str) -> None:
     assert answer.headers["content-security-policy"] == POLICY
     assert "unsafe" not in POLICY
     assert "http" not in POLICY
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
     assert "camera=()" in answer.headers["permissions-policy"]
 

@@ -20,6 +20,8 @@ from leaseq_api.security.failed_attempts import FailedAttempts
 from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.known_tenants import KnownTenants
 from leaseq_api.security.principal import ANONYMOUS, OPEN, Principal
+from leaseq_api.security.sessions import Sessions
+from leaseq_api.ui.answer import is_page
 
 TENANT_HEADER = b"leaseq-tenant"
 # RFC 6750, 2.1.
@@ -31,8 +33,9 @@ WHITESPACE = b" \t"
 class Authenticator:
     """Judges the keys of requests. `keys` is None where the API runs open."""
 
-    def __init__(self, keys: KeyRing | None, access: Access) -> None:
+    def __init__(self, keys: KeyRing | None, access: Access, sessions: Sessions) -> None:
         self.keys = keys
+        self.sessions = sessions
         self._failed = FailedAttempts()
         self._tenants = KnownTenants(access)
 
@@ -58,6 +61,8 @@ class Authenticator:
     async def _of_key(self, keys: KeyRing, found: Mapping[bytes, bytes], scope: Scope) -> Principal:
         header = found.get(b"authorization")
         if header is None:
+            if b"cookie" in found and is_page(scope["path"]):
+                return await self.sessions.principal(found[b"cookie"], keys, scope)
             return ANONYMOUS
         given = header.strip(WHITESPACE).decode("latin-1")
         text = given[len(SCHEME) :].lstrip(" ")
@@ -67,6 +72,11 @@ class Authenticator:
                 return principal
         else:
             text = ""
+        return await self.check(text, keys, scope)
+
+    async def check(self, text: str, keys: KeyRing, scope: Scope) -> Principal:
+        """The principal of the text of a key. A refusal is given later after some of them. Raises as
+        `KeyRing.check` does."""
         try:
             return await keys.check(text)
         except Refused as refused:

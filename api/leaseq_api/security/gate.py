@@ -155,6 +155,12 @@ class Gate:
             )
         if method not in SAFE and (b"origin" in found or b"sec-fetch-site" in found):
             self._check_site(found, host)
+        elif method not in SAFE and b"cookie" in found and is_page(scope["path"]):
+            # A browser sends one of them with every form. This may be one that hides both.
+            raise Refused(
+                "cross_site",
+                "a request with a cookie must name its page: it has neither Origin nor Sec-Fetch-Site",
+            )
         return method
 
     def _check_host(self, given: bytes | None, path: bytes) -> str:

@@ -38,7 +38,7 @@ class Hosts:
         return (
             host in self._given
             or name in self._given
-            or _is_loopback(name)
+            or is_loopback(name)
             or name.strip("[]") == self._address()
         )
 
@@ -64,7 +64,8 @@ def _without_port(host: str) -> str:
     return host if host.endswith("]") else host.rpartition(":")[0] or host
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host names the loopback interface."""
     if name == "localhost":
         return True
     try:
@@ -73,4 +74,4 @@ def _is_loopback(name: str) -> bool:
         return False
 
 
-__all__ = ["Hosts"]
+__all__ = ["Hosts", "is_loopback"]

@@ -96,6 +96,15 @@ class KeyRing:
         entry.used = True
         return entry.principal
 
+    async def principal_of_id(self, key_id: str) -> Principal:
+        """The principal of a key whose text was checked before. Raises as `check` does."""
+        entry = await self._find(key_id)
+        if entry is None:
+            raise Refused("key_invalid", "the API key does not exist any more")
+        self._require_valid(entry)
+        entry.used = True
+        return entry.principal
+
     async def check_again(self, principal: Principal) -> None:
         """Check the key of a request that has lasted for some time. Raises as `check` does."""
         if principal.key_id is not None:

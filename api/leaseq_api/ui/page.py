@@ -41,6 +41,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     principal: Principal
     overview: Overview | None
     away: bool
+    live: bool
     label: str | None
     colour: str | None
     signed_in: bool
@@ -74,9 +75,18 @@ async def page(
         raise Refused("parameter_invalid", f"this page has no part {str(part)[:100]!r}")
     mark = _mark_of(text)
     headers = {"ETag": mark}
+    if part is None and (cookie := await service.sessions.renew(request.scope)) is not None:
+        # A page that a person opened. Parts are fetched by a page that may have been left.
+        headers["Set-Cookie"] = cookie
     if status == 200 and request.headers.get("if-none-match") == mark:
         return html("", status=304, headers=headers)
     return html(text, status=status, headers=headers)
+
+
+def require_changes(service: Service) -> None:
+    """Raise `Refused` where this dashboard only shows."""
+    if service.config.ui_read_only:
+        raise Refused("scope_missing", "this dashboard only shows: LEASEQ_UI_READ_ONLY is set")
 
 
 def frame_of(
@@ -86,8 +96,10 @@ def frame_of(
     title: str,
     overview: Overview | None,
     away: bool = False,
+    live: bool = True,
 ) -> Frame:
-    """The frame of a page for the principal of this request. `away`: Postgres does not answer."""
+    """The frame of a page for the principal of this request. `away`: Postgres does not answer.
+    `live`: the address has parts."""
     principal = principal_of(request.scope)
     config = service.config
     changes = not config.ui_read_only
@@ -97,6 +109,7 @@ def frame_of(
         principal=principal,
         overview=overview,
         away=away,
+        live=live,
         label=config.ui_label,
         colour=config.ui_colour,
         signed_in=principal.key_id is not None,
@@ -116,4 +129,4 @@ def _mark_of(text: str) -> str:
     return f'"{blake2b(steady.encode(), digest_size=12).hexdigest()}"'
 
 
-__all__ = ["AnyRequest", "Frame", "check_query", "frame_of", "page"]
+__all__ = ["AnyRequest", "Frame", "check_query", "frame_of", "page", "require_changes"]

@@ -50,7 +50,7 @@ def _answer(request: AnyRequest, found: Response[Problem], *, slow: bool) -> Res
     tenant = principal_of(request.scope).tenant
     known = service.overview.last if problem.status < 500 and tenant is None else None
     away = problem.code == "server_unreachable" and not slow
-    frame = frame_of(request, service, title=problem.title, overview=known, away=away)
+    frame = frame_of(request, service, title=problem.title, overview=known, away=away, live=False)
     text = render("problem.html", values | {"frame": frame})
     return html(text, status=problem.status, headers=kept)
 

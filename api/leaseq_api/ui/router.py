@@ -11,13 +11,15 @@ from litestar.params import PathParameter
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
 from leaseq_api.refused import Refused
-from leaseq_api.ui import live, refused_pages, static_files
+from leaseq_api.ui import go_to, live, refused_pages, sign_in, static_files
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.page import AnyRequest, check_query
 from leaseq_api.ui.pages import overview, queues
 
 # Every page: a line here, and a line in `menu.py` if it is in the menu.
 PAGES = (
+    *sign_in.HANDLERS,
+    *go_to.HANDLERS,
     *overview.HANDLERS,
     *queues.HANDLERS,
 )

@@ -34,6 +34,9 @@ def environment() -> Environment:
     )
     made.filters |= {
         "age": wording.age,
+        "brief": wording.brief,
+        "rate": wording.rate,
+        "share": wording.share,
         "clock": wording.clock,
         "iso": wording.iso,
         "number": wording.number,

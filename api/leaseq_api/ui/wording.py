@@ -59,9 +59,34 @@ def number(value: float | None) -> str:
     return text.replace(",", THIN)
 
 
+def brief(seconds: float) -> str:
+    """A duration that was measured, to two or three digits."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f}{THIN}µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g}{THIN}ms"
+    return f"{seconds:.3g}{THIN}s" if seconds < 60 else age(seconds)
+
+
+def rate(value: float) -> str:
+    """So many in a second; if they are few, in a minute."""
+    if value == 0:
+        return f"0{THIN}/s"
+    if value < 0.1:
+        return f"{value * 60:.2g}{THIN}/min"
+    return f"{number(round(value)) if value >= 100 else f'{value:.3g}'}{THIN}/s"
+
+
+def share(value: float | None) -> str:
+    """A part of a whole."""
+    if value is None:
+        return UNKNOWN
+    return f"{value * 100:.3g}{THIN}%"
+
+
 def segment(text: Any) -> str:
     """A name as one segment of an address."""
     return quote(str(text), safe="")
 
 
-__all__ = ["SIGNS", "UNKNOWN", "age", "clock", "iso", "number", "segment"]
+__all__ = ["SIGNS", "UNKNOWN", "age", "brief", "clock", "iso", "number", "rate", "segment", "share"]

@@ -22,6 +22,7 @@ from leaseq.api_keys import (
 )
 from leaseq.errors import AccessInvalid, ApiKeyNotFound, TenantNotFound
 from leaseq.ledger.api_keys import ApiKeyLedger
+from leaseq.ledger.secrets import SESSIONS, SecretLedger, SharedSecret
 from leaseq.ledger.tenants import TenantLedger
 from leaseq.model import NAME, YEAR_SECONDS, Tenant, TenantQuotas
 from leaseq.observability.telemetry import emit
@@ -42,9 +43,14 @@ MOST_OF_QUOTA = {
 class Access:
     """The API keys and the tenants of one ledger."""
 
-    def __init__(self, keys: ApiKeyLedger, tenants: TenantLedger) -> None:
+    def __init__(self, keys: ApiKeyLedger, tenants: TenantLedger, secrets: SecretLedger) -> None:
         self._keys = keys
         self._tenants = tenants
+        self._secrets = secrets
+
+    async def read_session_secret(self) -> SharedSecret:
+        """The secret that signs the sessions of browsers, in all API processes."""
+        return await self._secrets.read(SESSIONS)
 
     async def create_key(
         self,

@@ -96,7 +96,7 @@ class Engine:
             leases=stores.leases,
             ownership=stores.ownership,
         )
-        self.access = Access(stores.api_keys, stores.tenants)
+        self.access = Access(stores.api_keys, stores.tenants, stores.secrets)
         self.quotas = Quotas(stores.quotas, stores.tasks)
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)

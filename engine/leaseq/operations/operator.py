@@ -134,20 +134,22 @@ class Operator:
         async with self.recorded("free_key", task_id):
             await self._tasks.free_key(task_id)
 
-    async def pause(self, queue: str, *, reason: str | None = None) -> QueueRecord:
+    async def pause(
+        self, queue: str, *, reason: str | None = None, request_id: str | None = None
+    ) -> QueueRecord:
         """Pause a queue. The actor and the reason are shown while it is paused. Raises
-        `ReasonInvalid`."""
+        `ReasonInvalid`, and `Repeated` where the request was done before."""
         if reason is not None and not (0 < len(reason) <= REASON_LENGTH and reason.isprintable()):
             raise ReasonInvalid(
                 f"a reason has 1 to {REASON_LENGTH} printable characters, in one line"
             )
-        async with self.recorded("pause", queue) as operation:
+        async with self.recorded("pause", queue, request_id=request_id) as operation:
             operation.detail = None if reason is None else {"reason": reason}
             return await self._pause(queue, paused=True, by=self._actor.name, reason=reason)
 
-    async def resume(self, queue: str) -> QueueRecord:
-        """Resume a queue."""
-        async with self.recorded("resume", queue):
+    async def resume(self, queue: str, *, request_id: str | None = None) -> QueueRecord:
+        """Resume a queue. Raises `Repeated` where the request was done before."""
+        async with self.recorded("resume", queue, request_id=request_id):
             return await self._pause(queue, paused=False)
 
     async def create_key(

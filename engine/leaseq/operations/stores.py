@@ -26,6 +26,7 @@ from leaseq.ledger.notices import NoticeLedger
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.quotas import QuotaLedger
+from leaseq.ledger.secrets import SecretLedger
 from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
 from leaseq.ledger.statistics import StatisticsLedger
@@ -55,6 +56,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     notices: NoticeLedger
     api_keys: ApiKeyLedger
     tenants: TenantLedger
+    secrets: SecretLedger
     quotas: QuotaLedger
     services: ServiceLedger
     statistics: StatisticsLedger
@@ -89,6 +91,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         notices=NoticeLedger(session),
         api_keys=ApiKeyLedger(session),
         tenants=TenantLedger(session),
+        secrets=SecretLedger(session),
         quotas=QuotaLedger(session),
         services=ServiceLedger(session),
         statistics=StatisticsLedger(session),

@@ -162,6 +162,15 @@
     setTimeout(() => shown.remove(), 4000);
   }
 
+  // A message about what was done goes after ten seconds, and is not shown again by a reload.
+  const done = document.querySelector("[data-brief]");
+  if (done) {
+    const address = new URL(location.href);
+    address.searchParams.delete("done");
+    history.replaceState(null, "", address);
+    setTimeout(() => done.remove(), 10_000);
+  }
+
   sayZone(); sayTheme(); say(); writeTimes(); open();
   setInterval(() => document.hidden || tick(), 1000);
   window.leaseq = {toggle, switchZone, toast, ring};

@@ -27,7 +27,13 @@ from leaseq.server_checks.startup import Report, inspect_servers
 
 VARIABLE = re.compile(r"LEASEQ_\w+")
 URLS = {"postgres": "LEASEQ_POSTGRES_URL", "redis": "LEASEQ_REDIS_URL"}
-NAMES = {"postgres": "Postgres", "schema": "schema", "redis": "Redis"}
+NAMES = {"postgres": "Postgres", "schema": "schema", "redis": "Redis", "api": "API"}
+COOKIE_INSECURE = Finding(
+    "api",
+    False,
+    "LEASEQ_UI_COOKIE_INSECURE lets the cookie of the dashboard travel without TLS: a person who reads "
+    "the network gets the rights of the key behind it",
+)
 
 
 class Environment(Struct, frozen=True):
@@ -117,10 +123,13 @@ def _examine(environment: Environment) -> Report:
     config = environment.config
     try:
         with held_servers(config) as ready:
-            return asyncio.run(inspect_servers(ready, migrates=config.postgres_url is None))
+            report = asyncio.run(inspect_servers(ready, migrates=config.postgres_url is None))
     except LeaseqError as error:
         about = "redis" if config.postgres_url is not None else "postgres"
-        return Report({}, [Finding(about, True, str(error))])
+        report = Report({}, [Finding(about, True, str(error))])
+    if config.ui == "on" and config.ui_cookie_insecure:
+        report.findings.append(COOKIE_INSECURE)
+    return report
 
 
 def _print(environment: Environment, report: Report) -> None:

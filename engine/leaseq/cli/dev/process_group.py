@@ -41,6 +41,7 @@ class ProcessGroup:
         env = os.environ | {"LEASEQ_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
         # Worker and reaper cannot share it. The API serves its metrics on its own port.
         env.pop("LEASEQ_METRICS_PORT", None)
+        env.setdefault("LEASEQ_UI_LABEL", "dev, this machine")
         api = ProcessSpec(
             name="api",
             arguments=["api", "--port", str(config.api_port)],
@@ -110,7 +111,7 @@ class ProcessGroup:
         where = f"[{host}]" if ":" in host else host
         scheme = "http" if self._config.api_tls_cert is None else "https"
         self._printer.say(
-            f"ready: {scheme}://{where}:{port} (asks for no API key; the API: /docs); Ctrl-C stops it",
+            f"ready: {scheme}://{where}:{port} (asks for no API key; dashboard: /ui, the API: /docs); Ctrl-C stops it",
             colour="green",
         )
 

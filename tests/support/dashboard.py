@@ -1,0 +1,40 @@
+"""An application with invented work, and its dashboard in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from leaseq.ledger.workers import WorkerLedger
+from leaseq_api.http_server.exchange import Application
+from support.api import Api
+from support.browser import Tab, browsing
+from support.ledger import open_worker
+from support.raw_http import serving
+
+HOSTILE = '"><img src=x onerror=document.title=1>{{7*7}}'
+
+
+@pytest.fixture
+async def filled(api: Api, worker_ledger: WorkerLedger) -> Api:
+    """An application with a few queues, one of them in trouble."""
+    await open_worker(worker_ledger, "billing", "default")
+    for queue, count in (("billing", 12), ("mail", 40), ("default", 3)):
+        for number in range(count):
+            await api.submitted({"type": "charge", "payload": {"n": number}, "queue": queue})
+    await api.client.post("/api/queues/default/pause", json={"reason": HOSTILE})
+    return api
+
+
+@asynccontextmanager
+async def shown(api: Api, profile: Path) -> AsyncIterator[tuple[Tab, str]]:
+    """A tab, and the address of the application."""
+    async with serving(cast(Application, api.app)) as served, browsing(profile) as tab:
+        yield tab, f"http://127.0.0.1:{served.port}"
+
+
+__all__ = ["HOSTILE", "filled", "shown"]
