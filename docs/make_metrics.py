@@ -64,6 +64,9 @@ scrape_configs:
 
 `deploy/prometheus/leaseq.rules.yml` has alerts, and `deploy/grafana/leaseq.json` is a dashboard for
 Grafana. Tests evaluate the alerts with promtool and compare the names in both with this page.
+`LEASEQ_TEST_PROMETHEUS_SECONDS=600 pytest -s tests/e2e/test_prometheus.py` lets a Prometheus scrape a run
+with kills for ten minutes, compares its counters and the [statistics](statistics.md) with the ledger,
+and evaluates each query of the dashboard for Grafana on the recorded run.
 
 ## All of them
 

@@ -197,7 +197,10 @@ class Leaseq:
         config = await asyncio.to_thread(servers.__enter__)
         try:
             ready = await prepare_embedded(config) if self.config.postgres_url is None else config
-            async with open_engine(ready, name="leaseq client") as engine:
+            async with (
+                open_engine(ready, name="leaseq client") as engine,
+                engine.flushing_statistics("program"),
+            ):
                 yield engine
         finally:
             if config is self.config:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from leaseq_api.problems import KINDS
-from leaseq_http import errors, model, quotas
+from leaseq_http import errors, model, quotas, statistics
 from leaseq_http.batches import MOST_ITEMS
 from leaseq_http.calls import ROUTES, BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
@@ -31,7 +31,6 @@ LEFT_OUT = {
     "metrics": "for Prometheus",
     "life": "for a page; `attempts` has the attempts",
     "list_notices": "for an operator of the cluster",
-    "statistics": "for a dashboard",
     "show_overview": "for operators, who have the dashboard and `leaseq top`",
     **dict.fromkeys(
         (
@@ -73,6 +72,12 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "QueueQuotaUse": quotas.QueueQuota,
     "ByteQuotaUse": quotas.ByteQuota,
     "QuotaView": quotas.TenantQuota,
+    "Statistics": statistics.Statistics,
+    "StatisticsStep": statistics.StatisticsStep,
+    "TypeFigures": statistics.TypeFigures,
+    "Figures": statistics.Figures,
+    "Durations": statistics.Durations,
+    "EndedAttempts": statistics.EndedAttempts,
     "Why": model.Why,
     "Evidence": model.Evidence,
 }
@@ -94,11 +99,7 @@ NO_STRUCT = {
     ),
     "Live": "of an operation that is left out",
     **dict.fromkeys(
-        (
-            *("Statistics", "StatisticsStep", "TypeFigures", "Figures"),
-            *("Durations", "EndedAttempts"),
-            *("Overview", "Fleet", "LaneCounts", "Need", "QueueStanding"),
-        ),
+        ("Overview", "Fleet", "LaneCounts", "Need", "QueueStanding"),
         "of an operation that is left out",
     ),
     "Ready": "of an operation that is left out",

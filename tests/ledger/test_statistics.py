@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from leaseq import Leaseq
+from leaseq.config import Config
 from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger import statistics
@@ -324,6 +326,24 @@ async def test_a_process_flushes_at_its_end(stats: StatisticsLedger) -> None:
     async with flushing(stats, "api", tally.series):
         tally.of_task("q", "t").successes.append(1.0)
     assert await succeeded(stats) == 1
+
+
+async def test_a_program_flushes_its_own_submissions(
+    stats: StatisticsLedger, config: Config
+) -> None:
+    apps = [Leaseq(config), Leaseq(config)]
+    for app in apps:
+
+        @app.task
+        async def noop() -> None: ...
+
+        async with app:
+            assert (await stats.read_reports()).reporting == apps.index(app), "nothing so far"
+            for _ in range(3):
+                await noop.submit()
+    found = await read(stats)
+    assert found.total is not None
+    assert (found.total.submitted, found.reporting) == (6, 2)
 
 
 async def test_a_process_reports_although_nothing_happens(

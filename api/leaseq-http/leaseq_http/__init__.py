@@ -68,6 +68,7 @@ from leaseq_http.model import (
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
+from leaseq_http.statistics import Statistics
 from leaseq_http.submission import Submission, SubmitOptions
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "ServiceFault",
     "ServiceUnavailable",
     "State",
+    "Statistics",
     "Submission",
     "SubmissionInvalid",
     "SubmitOptions",

@@ -39,6 +39,7 @@ from leaseq_http.model import (
 from leaseq_http.quotas import TenantQuota
 from leaseq_http.retrying import pause_before_next, unreachable
 from leaseq_http.settings import HELD_SECONDS, LIMITS, SHORT_PAUSE, Settings
+from leaseq_http.statistics import Statistics
 from leaseq_http.submission import Submission, SubmitOptions
 
 T = TypeVar("T")
@@ -274,6 +275,16 @@ class AsyncClient:
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor
+
+    async def statistics(
+        self,
+        window: str = "1h",
+        *,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002
+    ) -> Statistics:
+        """Read rates, failures, waits and run times of a window until now: `1h`, `6h`, `24h` or `7d`."""
+        return await self._send(calls.statistics(window, queue=queue, type=type))
 
     async def show_quota(self) -> TenantQuota:
         """Read the quotas of the tenant that this client submits to, and the rest of each."""

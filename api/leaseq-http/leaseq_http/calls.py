@@ -29,6 +29,7 @@ from leaseq_http.model import (
     WorkerList,
 )
 from leaseq_http.quotas import TenantQuota
+from leaseq_http.statistics import Statistics
 from leaseq_http.submission import Submission
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ ROUTES = {
     "pause": Route("POST", "/api/queues/{queue}/pause"),
     "resume": Route("POST", "/api/queues/{queue}/resume"),
     "show_quota": Route("GET", "/api/quota"),
+    "statistics": Route("GET", "/api/stats", ("window", "queue", "type")),
     "list_types": Route("GET", "/api/types", ("limit", "cursor")),
     "list_workers": Route("GET", "/api/workers", ("closed", "limit")),
 }
@@ -257,6 +259,12 @@ def list_types(*, page_size: int = 50, cursor: str | None = None) -> Call[TypeLi
     return _call("list_types", _as(TypeList), query={"limit": page_size, "cursor": cursor})
 
 
+def statistics(window: str, *, queue: str | None, type: str | None) -> Call[Statistics]:  # noqa: A002
+    """Read the statistics of a window."""
+    query = {"window": window, "queue": queue, "type": type}
+    return _call("statistics", _as(Statistics), query=query)
+
+
 def show_quota() -> Call[TenantQuota]:
     """Read the quotas of a tenant."""
     return _call("show_quota", _as(TenantQuota))
@@ -355,6 +363,7 @@ __all__ = [
     "replay",
     "resume",
     "show",
+    "statistics",
     "submit",
     "submit_batch",
     "why",

@@ -27,7 +27,7 @@ from leaseq.ledger.server import ServerSettings, read_server_settings
 from leaseq.ledger.services import Role
 from leaseq.ledger.session import Connection
 from leaseq.ledger.statistics import Reporter
-from leaseq.metrics.tally import TALLY
+from leaseq.metrics.tally import TALLY, Tally
 from leaseq.model import QueueRecord, State, Submission, Submitted, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.observability.tracing import Tracing
@@ -112,6 +112,7 @@ class Engine:
         self._chunks = FairTurns(CHUNKS_AT_ONCE)
         self._held_keys = HeldKeys(self._submitter)
         self._refusals = Refusals()
+        self._tally = TALLY
 
     @property
     def takes_no_writes(self) -> bool:
@@ -275,7 +276,9 @@ class Engine:
 
     def flushing_statistics(self, role: Reporter) -> AbstractAsyncContextManager[object]:
         """Write the counts of this process to the ledger for as long as the block lasts."""
-        return flushing(self.stores.statistics, role, TALLY.series)
+        if role == "program":
+            self._tally = Tally()  # a program may have several apps, each with its own ledger
+        return flushing(self.stores.statistics, role, self._tally.series)
 
     async def read_facts(self, task_id: str, *, tenant: str, key: str | None = None) -> Facts:
         """Read the facts that `explain` needs about a task of this tenant; with its idempotency key
@@ -341,7 +344,7 @@ class Engine:
             # Neighbours mostly come from one call, and have one type.
             if counts is None or submission.type != type_name or answer.queue != queue:
                 queue, type_name = answer.queue, submission.type
-                counts = TALLY.of_task(queue, type_name)
+                counts = self._tally.of_task(queue, type_name)
             if answer.replayed:
                 counts.replayed += 1
             else:

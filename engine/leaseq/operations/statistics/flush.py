@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from time import monotonic
 from uuid import uuid4
 
@@ -53,7 +54,9 @@ class StatisticsFlush:
         self._increments = Increments(source, names=COUNTED)
         self._number = 0
         self._unanswered: list[CountedPair] | None = None
-        self._due = 0.0
+        # A program reports only when it has submitted something.
+        self._silence_seconds = inf if role == "program" else SILENCE_SECONDS
+        self._due = inf if role == "program" else 0.0
 
     async def flush(self) -> None:
         """Write the counts since the last flush. Raises `ServerUnreachable`; then the counts are kept."""
@@ -67,7 +70,7 @@ class StatisticsFlush:
     async def _write(self, counted: list[CountedPair]) -> None:
         self._unanswered = counted
         await self._ledger.flush(self._process, self._role, self._number, counted)
-        self._unanswered, self._due = None, monotonic() + SILENCE_SECONDS
+        self._unanswered, self._due = None, monotonic() + self._silence_seconds
 
 
 def pairs_of(counted: Iterable[Series]) -> list[CountedPair]:
