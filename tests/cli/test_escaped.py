@@ -197,6 +197,11 @@ TABLE: Table = {
         lambda c, t: ["tenants", "limit", t, "--unfinished", "1"],
         lambda c, t: ["tenants", "limit", "default", "--unfinished", t],
     ],
+    "top": [
+        lambda c, t: ["top"],
+        lambda c, t: ["top", "--json"],
+        lambda c, t: ["top", "--queue", t],
+    ],
     "operations": [
         lambda c, t: ["operations"],
         lambda c, t: ["operations", "--json"],

@@ -22,7 +22,18 @@ from support.processes import environment
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 # A new command is of one of these kinds.
-READING = {"check", "list", "operations", "queues", "show", "stats", "wait", "why", "workers"}
+READING = {
+    "check",
+    "list",
+    "operations",
+    "queues",
+    "show",
+    "stats",
+    "top",
+    "wait",
+    "why",
+    "workers",
+}
 RUNNING = {"api", "demo", "dev", "migrate", "reaper", "submit", "worker"}
 # With the rest of its arguments: the id of a task or of a key, or what stands here.
 CHANGING: dict[str, list[str]] = {

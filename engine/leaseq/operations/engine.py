@@ -22,6 +22,9 @@ from leaseq.failpoints import reach
 from leaseq.fair_turns import FairTurns
 from leaseq.gather import Gatherer
 from leaseq.ledger.cluster import MeasuredCluster
+from leaseq.ledger.dead_letters import CountedLetters
+from leaseq.ledger.followed import FollowedTask
+from leaseq.ledger.notices import NoticeFilter, NoticeListing
 from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
 from leaseq.ledger.services import Role
@@ -232,6 +235,18 @@ class Engine:
     ) -> OperationListing:
         """Read one page of recorded changes, newest first."""
         return await self.stores.operation_log.list_operations(wanted, tenant=tenant)
+
+    async def list_notices(self, wanted: NoticeFilter) -> NoticeListing:
+        """Read one page of the diary, newest first."""
+        return await self.stores.notices.list_notices(wanted)
+
+    async def count_dead_letters(self, *, tenant: str | None, limit: int) -> list[CountedLetters]:
+        """Count the dead letters of a tenant (None: of all) by queue and type, the most first."""
+        return await self.stores.dead_letters.count(tenant=tenant, limit=limit)
+
+    async def find_followed(self, task_ids: Sequence[str]) -> dict[str, FollowedTask]:
+        """Read the part of tasks that changes, of any tenant, without their payloads."""
+        return await self.stores.followed.find_followed(task_ids) if task_ids else {}
 
     async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
         """Count what waits in each of these queues, within `seconds`. A queue that could not be
