@@ -20,6 +20,7 @@ THEMES = ("light", "dark")
 # By the name of the screenshot. Pages of the menu, and others.
 PAGES = {entry.word.lower().replace(" ", "-"): entry.path for entry in MENU} | {
     "queue": "/ui/queues/mail",
+    "new-operation": "/ui/operations/new?action=cancel&queue=mail",
     "paused-queue": "/ui/queues/default?done=paused",
     "not-found": "/ui/queues/none",
 }

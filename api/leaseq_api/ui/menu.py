@@ -19,6 +19,7 @@ class Entry(Struct, frozen=True):
 MENU = (
     Entry("Overview", "/ui", "o"),
     Entry("Queues", "/ui/queues", "q"),
+    Entry("Operations", "/ui/operations", "p"),
 )
 
 __all__ = ["MENU", "Entry"]
