@@ -17,6 +17,7 @@ from leaseq.model import Outcome, State, TaskError
 from leaseq_api.access_examples import ACCESS_EXAMPLES, ACCESS_PARAMETERS
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
 from leaseq_api.bulk.examples import BULK_EXAMPLES, BULK_PARAMETERS
+from leaseq_api.census_schemas import CENSUS_EXAMPLES
 from leaseq_api.operate_examples import OPERATE_EXAMPLES
 from leaseq_api.operate_schemas import (
     DepthsView,
@@ -317,7 +318,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES | BULK_EXAMPLES | OPERATE_EXAMPLES
+EXAMPLES |= ACCESS_EXAMPLES | BULK_EXAMPLES | CENSUS_EXAMPLES | OPERATE_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10}
 PARAMETERS |= ACCESS_PARAMETERS | BULK_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")

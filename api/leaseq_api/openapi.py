@@ -25,6 +25,7 @@ from leaseq.api_keys import IssuedKey
 from leaseq_api import (
     access_schemas,
     action_schemas,
+    census_schemas,
     life_schemas,
     operate_schemas,
     schemas,
@@ -58,6 +59,7 @@ _WIRE: list[Any] = [
         life_schemas,
         operate_schemas,
         bulk_schemas,
+        census_schemas,
     )
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)

@@ -119,6 +119,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     cents: int  # the sum over all accounts
     open_workers: list[str]  # workers that the ledger has open
     dispatch: list[Lane] = field(default_factory=list)
+    # task_id, tenant, queue, type, code, failed_at; None: a run of before there were any
+    dead_letters: list[dict[str, Any]] | None = None
+    letter_counts: list[dict[str, Any]] = field(default_factory=list)  # queue, type, letters
 
 
 class Erased(Struct, frozen=True):

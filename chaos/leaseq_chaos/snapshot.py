@@ -48,6 +48,8 @@ async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: floa
         cursor = await conn.execute(STATEMENTS["sum_accounts"].encode())
         (cents,) = await cursor.fetchone() or (0,)
         workers = await _rows(conn, "list_open_workers")
+        dead_letters = await _rows(conn, "list_dead_letters")
+        letter_counts = await _rows(conn, "count_dead_letters")
     return Snapshot(
         at=boottime(),
         drained=drained,
@@ -59,6 +61,8 @@ async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: floa
         cents=cents,
         open_workers=[row["id"] for row in workers],
         dispatch=await read_lanes(cluster),
+        dead_letters=dead_letters,
+        letter_counts=letter_counts,
     )
 
 

@@ -105,6 +105,22 @@ export interface ByteQuotaUse {
   resets_in_seconds: number;
 }
 
+export interface CensusCountView {
+  queue: string;
+  state: State;
+  count: number;
+  error: number;
+  fewer_than: number | null;
+}
+
+export interface CensusView {
+  at: string | null;
+  exact: boolean;
+  pages: number;
+  of_pages: number;
+  counts: CensusCountView[];
+}
+
 export interface DepthsView {
   waiting: number;
   high: number;
@@ -925,6 +941,13 @@ export interface Operations {
     query: { window?: "1h" | "6h" | "24h" | "7d"; queue?: string; type?: string; };
     body: undefined;
     answer: Statistics;
+  };
+  show_census: {
+    method: "GET";
+    path: "/api/census";
+    query: {};
+    body: undefined;
+    answer: CensusView;
   };
   live: {
     method: "GET";

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from time import monotonic
 
 from leaseq.errors import LeaseqError
-from leaseq.ledger.cluster import CountedWorkers, MeasuredQueue
-from leaseq.metrics.tally import MOST_PAIRS, Series
+from leaseq.ledger.census import Census
+from leaseq.ledger.cluster import CountedWorkers, MeasuredCluster, MeasuredQueue
+from leaseq.metrics.tally import MOST_PAIRS, OTHER, Series
 from leaseq.operations.engine import Engine
 
 FRESH_SECONDS = 1.0
@@ -50,11 +51,13 @@ async def _sample(engine: Engine) -> list[Series]:
     try:
         async with asyncio.timeout(STORE_SECONDS):
             cluster = await engine.measure_cluster(queues=MOST_PAIRS)
+            census = await engine.census.read()
     except (LeaseqError, TimeoutError):
         found.append(_up("ledger", False))
     else:
         names, now = [queue.name for queue in cluster.queues], cluster.workers.now
         found += [_up("ledger", True), *_of_queues(cluster.queues), *_of_workers(cluster.workers)]
+        found += _of_tasks(cluster, census)
         sizes = cluster.table_bytes.items()
         found += [Series("leaseq_ledger_bytes", (name,), size) for name, size in sizes]
     try:
@@ -91,6 +94,20 @@ def _of_queues(queues: list[MeasuredQueue]) -> Iterator[Series]:
         yield Series("leaseq_queue_workers", (queue.name,), queue.workers)
         yield Series("leaseq_queue_slots", (queue.name,), queue.slots)
         yield Series("leaseq_due_overdue_seconds", (queue.name,), queue.overdue_seconds or 0.0)
+
+
+def _of_tasks(cluster: MeasuredCluster, census: Census | None) -> Iterator[Series]:
+    for queue in cluster.queues:
+        yield Series("leaseq_scheduled", (queue.name,), cluster.scheduled.get(queue.name, 0))
+    for each in cluster.dead_letters:
+        yield Series("leaseq_dead_letters", (each.queue, each.type), each.count)
+    if cluster.other_letters:
+        yield Series("leaseq_dead_letters", (OTHER, OTHER), cluster.other_letters)
+    # A number that is only known to be below a bound is none.
+    known = [each for each in census.counts if each.fewer_than is None] if census else []
+    for count in known[:MOST_PAIRS]:
+        yield Series("leaseq_tasks_estimated", (count.queue, count.state), count.count)
+        yield Series("leaseq_tasks_estimated_error", (count.queue, count.state), count.error)
 
 
 def _of_workers(workers: CountedWorkers) -> Iterator[Series]:

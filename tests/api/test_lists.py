@@ -78,7 +78,8 @@ async def test_lists_that_take_long_delay_no_submission(
 ) -> None:
     monkeypatch.setattr(lists, "WAIT_SECONDS", SLOW_SECONDS)
     await api.submitted()
-    monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW)
+    for name in ("list_tasks", "list_dead_letters"):
+        monkeypatch.setitem(STATEMENTS, name, SLOW)
     async with listing(api, "/api/tasks") as statuses:
         took, ready = list[float](), list[int]()
         while len(statuses) < 2 * lists.SHARE or len(took) < LEAST_SUBMISSIONS:
@@ -107,7 +108,8 @@ async def test_submissions_stay_fast_beside_many_clients_that_list(
 async def test_a_list_is_ended_by_its_own_time_out(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW.replace(str(SLOW_SECONDS), "60"))
+    for name in ("list_tasks", "list_dead_letters"):
+        monkeypatch.setitem(STATEMENTS, name, SLOW.replace(str(SLOW_SECONDS), "60"))
     began = time.monotonic()
     problem(await api.client.get("/api/tasks"), "server_unreachable")
     assert time.monotonic() - began < 50

@@ -126,6 +126,7 @@ async def test_client_input_is_not_logged_at_info(
 
 
 PATHS = {
+    "/api/census",
     "/api/events",
     "/api/keys",
     "/api/keys/{key_id}",

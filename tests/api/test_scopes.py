@@ -61,6 +61,7 @@ SCOPES_OF = {
     "show_overview": "read",
     "show_operation": "operate",
     "show_quota": "read",
+    "show_census": "read",
     "statistics": "read",
     "start_operation": "operate",
     "stop_operation": "operate",
@@ -69,7 +70,7 @@ SCOPES_OF = {
     "why": "read",
 }
 # Operations on what all tenants share: a key that is bound to a tenant is refused.
-UNBOUND = {"list_notices", "pause", "resume", "statistics"}
+UNBOUND = {"list_notices", "pause", "resume", "show_census", "statistics"}
 # Operations that need a second scope.
 ALSO = {"replay": "payloads"}
 MARKER = "marker-of-acme"

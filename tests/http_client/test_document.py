@@ -32,6 +32,7 @@ LEFT_OUT = {
     "life": "for a page; `attempts` has the attempts",
     "list_notices": "for an operator of the cluster",
     "show_overview": "for operators, who have the dashboard and `leaseq top`",
+    "show_census": "for an operator, not for a program that uses the queue",
     **dict.fromkeys(
         (
             *("preview_operation", "start_operation", "show_operation"),
@@ -99,7 +100,10 @@ NO_STRUCT = {
     ),
     "Live": "of an operation that is left out",
     **dict.fromkeys(
-        ("Overview", "Fleet", "LaneCounts", "Need", "QueueStanding"),
+        (
+            *("CensusView", "CensusCountView"),
+            *("Overview", "Fleet", "LaneCounts", "Need", "QueueStanding"),
+        ),
         "of an operation that is left out",
     ),
     "Ready": "of an operation that is left out",

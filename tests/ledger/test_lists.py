@@ -13,7 +13,9 @@ from leaseq.ledger import task_lists
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.task_lists import TaskFilter, TaskLists
 from leaseq.ledger.tasks import TaskLedger
-from support.ledger import submit
+from leaseq.ledger.workers import WorkerLedger
+from leaseq.model import State
+from support.ledger import claim_task, errored, open_worker, submit
 
 LOOKED_AT = 10
 
@@ -66,6 +68,59 @@ async def test_pages_without_a_filter_are_full(ledger: TaskLedger) -> None:
     for limit in (3, 2 * LOOKED_AT - 1, 2 * LOOKED_AT):
         found = await pages(ledger, TaskFilter(limit=limit))
         assert all(len(page) == limit for page in found[:-1])
+
+
+async def test_failed_tasks_are_listed_along_the_dead_letters(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    """Of a queue, a type or a tenant, with any number of other tasks between them."""
+    worker = await open_worker(worker_ledger, "default", "rare")
+    failed = [await fail(ledger, worker, queue="rare", type="send")]
+    for n in range(2 * LOOKED_AT + 2):
+        await submit(ledger)
+        failed.append(await fail(ledger, worker, type="add" if n else "other"))
+    await fail(ledger, worker, tenant="another")
+    newest = sorted(failed, reverse=True)
+    for wanted, expected in (
+        (TaskFilter(), newest),
+        (TaskFilter(queue="rare"), failed[:1]),
+        (TaskFilter(type="send"), failed[:1]),
+        (TaskFilter(queue="rare", type="send"), failed[:1]),
+        (TaskFilter(queue="rare", type="add"), []),
+        (TaskFilter(type="other"), failed[1:2]),
+        (TaskFilter(queue="default"), newest[:-1]),
+    ):
+        for limit in (1, 3, 50):
+            found = await pages(ledger, replace(wanted, state=State.FAILED, limit=limit))
+            assert [task_id for page in found for task_id in page] == expected, (limit, wanted)
+    # One page each: nothing else is looked at.
+    for wanted in (TaskFilter(queue="rare"), TaskFilter(type="send")):
+        assert await pages(ledger, replace(wanted, state=State.FAILED)) == [failed[:1]]
+    listing = await TaskLists(ledger.session).list_tasks(
+        TaskFilter(state=State.FAILED), tenant="another"
+    )
+    assert [(task.tenant, task.state) for task in listing.tasks] == [("another", State.FAILED)]
+    assert listing.cursor is None
+
+
+async def test_a_dead_letter_that_an_older_process_has_left_does_not_end_a_list(
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
+) -> None:
+    worker = await open_worker(worker_ledger)
+    failed = sorted([await fail(ledger, worker) for _ in range(6)], reverse=True)
+    for task_id in failed[1:4]:
+        await plain.execute("delete from leaseq.tasks where id = %s", [task_id])
+    for limit in (1, 2, 3, 5):
+        found = await pages(ledger, TaskFilter(state=State.FAILED, limit=limit))
+        assert [task_id for page in found for task_id in page] == [failed[0], *failed[4:]]
+
+
+async def fail(ledger: TaskLedger, worker: str, **said: str) -> str:
+    """A task that has failed; its id."""
+    task_id = await submit(ledger, **said)
+    claim = await claim_task(ledger, task_id, worker)
+    await ledger.settle([errored(claim, then=State.FAILED)])
+    return task_id
 
 
 async def test_tasks_of_another_tenant_are_looked_past(ledger: TaskLedger) -> None:

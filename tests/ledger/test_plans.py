@@ -209,6 +209,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         | {"as_of": "2099-01-01", "tenant": None, "queue": "none", "type": None},
         {"tasks_pkey"},
     ),
+    "list_dead_letters": (
+        {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000}
+        | dict.fromkeys(("queue", "type")),
+        {"tasks_pkey"},
+    ),
     "find_remembered": (
         {"task_id": IDS[0], "tenant": "default", "key": "key-1"},
         {"idempotency_keys_pkey"},
@@ -235,7 +240,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 # Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never
 # settles for that.
-CUSTOM_ONLY = {"list_tasks", "list_written", "prune_tasks"}
+CUSTOM_ONLY = {"list_dead_letters", "list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
 GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters", "labels"}
 
@@ -291,7 +296,7 @@ def test_hot_statement_uses_its_index(full: psycopg.Connection, name: str, mode:
     assert indexes <= {node["Index Name"] for node in nodes if "Index Name" in node}
 
 
-@pytest.mark.parametrize("name", ["list_tasks"])
+@pytest.mark.parametrize("name", ["list_dead_letters", "list_tasks"])
 def test_one_page_is_read_in_the_order_of_the_index(full: psycopg.Connection, name: str) -> None:
     """And not sorted out of all there is, which takes as long as the table is large."""
     assert "Sort" not in {

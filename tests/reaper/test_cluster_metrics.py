@@ -11,10 +11,12 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.metrics.catalogue import METRICS
+from leaseq.model import State
 from leaseq.observability.telemetry import recorded
-from leaseq_reaper import sidecar
+from leaseq_reaper import cluster_metrics, sidecar
 from leaseq_reaper.cluster_metrics import ClusterMetrics
 from support.client import Client
+from support.ledger import RETENTION, claim_task, errored, submission
 from support.metrics import OPENMETRICS, Scraped, scrape
 from support.proxy import ProxyTo
 from support.worker import until
@@ -67,6 +69,8 @@ async def test_the_cluster_is_measured(config: Config, client: Client) -> None:
             detail={"queues": ["billing"], "slots": 6},
         )
     await client.engine.pause("later", paused=True)
+    await fail(client, "w" * 32, queue="billing", type="charge")
+    await client.engine.census.ask()
     async with reaper(replace(config, lease_seconds=600)) as port:
         found = await until_scraped(port, "leaseq_queue_waiting", 2, queue="billing")
         assert found.total("leaseq_queue_waiting", queue="billing", lane="high") == 1
@@ -79,6 +83,13 @@ async def test_the_cluster_is_measured(config: Config, client: Client) -> None:
         assert found.total("leaseq_queue_paused", queue="later") == 1
         assert found.total("leaseq_queue_paused", queue="billing") == 0
         assert found.total("leaseq_due_overdue_seconds") == 0
+        assert found.total("leaseq_scheduled", queue="later") == 1
+        assert found.total("leaseq_scheduled") == 1
+        assert found.total("leaseq_dead_letters", queue="billing", type="charge") == 1
+        assert found.total("leaseq_dead_letters") == 1
+        assert found.total("leaseq_tasks_estimated", queue="billing", state="PENDING") == 2
+        assert found.total("leaseq_tasks_estimated") == 4
+        assert found.total("leaseq_tasks_estimated_error") == 0
         assert found.total("leaseq_workers", state="open") == 1
         assert found.total("leaseq_ledger_bytes", table="tasks") > 0
         assert found.total("leaseq_store_up") == 2
@@ -89,6 +100,28 @@ async def test_the_cluster_is_measured(config: Config, client: Client) -> None:
         ended = await until_scraped(port, "leaseq_reaper_pass_duration_seconds_count", duty="reap")
         assert ended.total("leaseq_reaper_braked") == 0
         assert ended.total("leaseq_reaper_last_pass_timestamp_seconds", duty="reap") > 0
+
+
+async def fail(client: Client, worker: str, **said: str) -> None:
+    """A task that has failed."""
+    tasks, failed = client.engine.stores.tasks, submission(**said)
+    await tasks.submit([failed], retention_seconds=RETENTION)
+    claim = await claim_task(tasks, failed.task_id, worker)
+    await tasks.settle([errored(claim, then=State.FAILED)])
+
+
+async def test_dead_letters_of_many_types_have_a_bounded_number_of_series(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_metrics, "MOST_PAIRS", 2)
+    workers = client.engine.stores.workers
+    await workers.open_worker("w", host="h", pid=1, queues=["default"], version="0")
+    for type_name in ("a", "a", "b", "b", "c", "d"):
+        await fail(client, "w", type=type_name)
+    async with reaper(config) as port:
+        found = await until_scraped(port, "leaseq_dead_letters", 6)
+        assert found.total("leaseq_dead_letters", queue="(other)", type="(other)") == 2
+        assert found.total("leaseq_dead_letters", queue="default", type="a") == 2
 
 
 async def test_a_task_that_is_due_and_not_promoted_is_overdue(client: Client) -> None:

@@ -143,6 +143,13 @@ _ALL = (
         minutes=0.3,
     ),
     Mutant(
+        name="first-failure-not-listed",
+        about="A task that fails in its first attempt does not become a dead letter.",
+        provocation="erased-tasks",
+        expected=frozenset({"dead_letters"}),
+        minutes=0.3,
+    ),
+    Mutant(
         name="commit-not-flushed",
         about="synchronous_commit is off without a refusal: Postgres acknowledges commits that a crash loses.",
         provocation="ledger-restarts",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from leaseq.ledger.dead_letters import CountedLetters, DeadLetterLedger
 from leaseq.ledger.session import Session
 
 
@@ -34,6 +35,11 @@ class MeasuredCluster(Struct, frozen=True):
     queues: list[MeasuredQueue]
     workers: CountedWorkers
     table_bytes: dict[str, float]
+    # by queue; reckoned from a sample where there are many
+    scheduled: dict[str, int]
+    # by queue and type, and how many there are beside those
+    dead_letters: list[CountedLetters]
+    other_letters: int
 
 
 class ClusterLedger:
@@ -41,13 +47,18 @@ class ClusterLedger:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._dead_letters = DeadLetterLedger(session)
 
     async def measure(self, *, queues: int, lease_seconds: float) -> MeasuredCluster:
         """Everything that is measured here, of at most so many queues."""
+        letters = await self._dead_letters.count(tenant=None, limit=queues)
         return MeasuredCluster(
             await self.measure_queues(limit=queues),
             await self.count_workers(lease_seconds=lease_seconds),
             await self.measure_tables(),
+            await self.count_scheduled(limit=queues),
+            letters,
+            letters[0].total - sum(each.count for each in letters) if letters else 0,
         )
 
     async def measure_queues(self, *, limit: int) -> list[MeasuredQueue]:
@@ -65,6 +76,12 @@ class ClusterLedger:
         """The bytes of each table with its indexes."""
         found = await self._session.fetch("measure_tables", idempotent=True)
         return {row.name: row.bytes for row in found}
+
+    async def count_scheduled(self, *, limit: int) -> dict[str, int]:
+        """The SCHEDULED tasks of each queue that has any, of at most so many queues."""
+        params = {"limit": limit}
+        found = await self._session.fetch("count_scheduled", params, idempotent=True)
+        return {row.queue: row.count for row in found}
 
 
 __all__ = ["ClusterLedger", "CountedWorkers", "MeasuredCluster", "MeasuredQueue"]

@@ -28,11 +28,13 @@ class Discarded(Struct, frozen=True):
 
 
 class CountedLetters(Struct, frozen=True):
-    """The number of dead letters of one queue and type."""
+    """The number of dead letters of one queue and type. `total`: of all queues and types, also of
+    those that the limit leaves out."""
 
     queue: str
     type: str
     count: int
+    total: int
 
 
 class DeadLetterLedger:

@@ -7,8 +7,8 @@ import; asking for one that does not exist is a programming error.
 
 Some files are parts of a statement, whose other parts are those of another file: submit_counted.sql
 and submit_labelled.sql those of submit_tasks.sql, handler_submit_labelled.sql those of
-handler_submit_tasks.sql, list_labelled.sql those of list_tasks.sql, and settle_failed.sql those of
-settle_attempts.sql. So no second file lists the options of a submission, or the columns of a task or
+handler_submit_tasks.sql, list_labelled.sql and list_dead_letters.sql those of list_tasks.sql, and
+settle_failed.sql those of settle_attempts.sql. So no second file lists the options of a submission, or the columns of a task or
 of an ending.
 """
 
@@ -49,6 +49,7 @@ def _compose(statements: dict[str, str]) -> None:
     statements["handler_submit_labelled"] = f"{parameters},\n{more}{end}{rest}"
     _, _, answer = statements["list_tasks"].rpartition("\n)\n")
     statements["list_labelled"] += answer
+    statements["list_dead_letters"] += answer
 
 
 def _with_parts(statement: str, parts: str) -> str:

@@ -1,4 +1,7 @@
-"""Lists of tasks and of their attempts, a page at a time."""
+"""Lists of tasks and of their attempts, a page at a time.
+
+Tasks that are FAILED are listed along the dead letters, all others along the tasks.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,11 @@ class TaskLists:
 
     async def _list(self, wanted: TaskFilter, *, tenant: str | None, looked_at: int) -> Listing:
         params = _parameters(wanted, tenant=tenant, looked_at=looked_at)
-        found = await self._session.fetch("list_tasks", params, idempotent=True)
+        if wanted.state is State.FAILED and looked_at > 1:
+            del params["state"]
+            found = await self._session.fetch("list_dead_letters", params, idempotent=True)
+        else:
+            found = await self._session.fetch("list_tasks", params, idempotent=True)
         listing = _page(found, limit=wanted.limit)
         if tenant is None:
             return listing

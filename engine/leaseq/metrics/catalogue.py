@@ -195,6 +195,18 @@ METRICS: dict[str, Metric] = {
         ("queue",),
         "seconds",
     ),
+    "leaseq_scheduled": _of_cluster(
+        "Tasks that are SCHEDULED. Reckoned from a sample where there are more than some 30,000.",
+        ("queue",),
+    ),
+    "leaseq_dead_letters": _of_cluster("Tasks that are FAILED.", ("queue", "type")),
+    "leaseq_tasks_estimated": _of_cluster(
+        "Tasks in a state by the last census, if that is younger than 10 minutes.",
+        ("queue", "state"),
+    ),
+    "leaseq_tasks_estimated_error": _of_cluster(
+        "Standard error of an estimate. 0: the census counted all tasks.", ("queue", "state")
+    ),
     "leaseq_workers": _of_cluster(
         "Open workers: seen within a lease (open), or not (silent).", ("state",)
     ),

@@ -39,6 +39,7 @@ from leaseq.operations.announcement import announced
 from leaseq.operations.bulk.bulk_operations import BulkOperations
 from leaseq.operations.bulk.bulk_operator import BulkOperator
 from leaseq.operations.bulk.bulk_runner import BulkRunner
+from leaseq.operations.census import CensusTaker
 from leaseq.operations.feed import Feed
 from leaseq.operations.follow import Follower
 from leaseq.operations.held_keys import HeldKeys
@@ -103,6 +104,7 @@ class Engine:
         self.quotas = Quotas(stores.quotas, stores.tasks)
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)
+        self.census = CensusTaker(stores.census)
         self._submitter = Submitter(
             stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )

@@ -17,6 +17,7 @@ from leaseq.dispatch.worker_holdings import WorkerHoldings
 from leaseq.ledger.api_keys import ApiKeyLedger
 from leaseq.ledger.backlogs import BacklogLedger
 from leaseq.ledger.bulk_operations import BulkOperationLedger
+from leaseq.ledger.census import CensusLedger
 from leaseq.ledger.cluster import ClusterLedger
 from leaseq.ledger.dead_letters import DeadLetterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
@@ -61,6 +62,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     services: ServiceLedger
     statistics: StatisticsLedger
     cluster: ClusterLedger
+    census: CensusLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -96,6 +98,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         services=ServiceLedger(session),
         statistics=StatisticsLedger(session),
         cluster=ClusterLedger(session),
+        census=CensusLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,
