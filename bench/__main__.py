@@ -32,7 +32,7 @@ from bench.scale import QUICK, Scale
 from leaseq.errors import LeaseqError
 
 INTERRUPTED = 130
-PLAY_SECONDS = 2_400.0
+PLAY_SECONDS = 3_600.0
 PROFILE = "profile"
 PAGE = "page"
 # Its own servers, and the log in which it reads that a service is ready.
@@ -77,6 +77,23 @@ console = Console(stderr=True)
     help="How many tasks, and keys, are to be pruned (1,000,000).",
 )
 @click.option(
+    "--shown",
+    type=click.IntRange(1_000),
+    help="How many tasks of `pages` have finished, and how many wait (10,000,000).",
+)
+@click.option(
+    "--asked-cold",
+    type=click.IntRange(0, 100),
+    help="How often an address of `pages` is asked after a restart of Postgres (3).",
+)
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="An address for `pages`, instead of those in bench/paths.txt; may be repeated.",
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
@@ -93,6 +110,7 @@ def main(
     names: tuple[str, ...],
     quick: bool,
     settings: tuple[str, ...],
+    paths: tuple[str, ...],
     results: Path,
     **numbers: int | None,
 ) -> None:
@@ -102,7 +120,7 @@ def main(
     With --quick, by default neither `cpu` nor `lost`: what they show is seen, sooner, in `drain-1`
     and `lost-short`.
     """
-    scale = choose(QUICK if quick else Scale(), settings, numbers)
+    scale = replace(choose(QUICK if quick else Scale(), settings, numbers), paths=paths)
     if PROFILE in names:
         finish(profile(scale, console, results))
         return

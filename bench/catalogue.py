@@ -24,6 +24,7 @@ from bench.measures.memory import memory
 from bench.measures.names import names
 from bench.measures.over_http import over_http
 from bench.measures.overload import overload
+from bench.measures.pages import pages
 from bench.measures.pruning import pruning
 from bench.measures.quotas import quotas
 from bench.measures.shedding import shed
@@ -79,4 +80,5 @@ MEASUREMENTS = [
     Measurement("follow", following),
     Measurement("shed", shed, quick=False),
     Measurement("names", names, repeats=True, quick=False),
+    Measurement("pages", pages, repeats=True, quick=False),
 ]

@@ -110,7 +110,7 @@ def _circumstances(report: Report) -> Iterator[str]:
     scale = {
         name: value
         for name, value in msgspec.structs.asdict(report.scale).items()
-        if name != "settings"
+        if name not in ("settings", "paths")
     }
     yield f"- how much: {', '.join(f'{name} {value:,}' for name, value in scale.items())}"
     yield f"- settings of leaseq: {'as listed above' if report.scale.settings else 'all have their defaults'}"

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 class Scale(Struct, frozen=True, kw_only=True):
     """Numbers of tasks, seconds, and kills. `settings`: what of the configuration differs from the
-    default."""
+    default. `paths`: of `pages`, instead of those in paths.txt."""
 
     runs: int = 3
     drain_tasks: int = 100_000
@@ -40,6 +40,10 @@ class Scale(Struct, frozen=True, kw_only=True):
     followers: int = 2_000
     followed_ends: int = 1_000
     calm_seconds: int = 3
+    shown: int = 10_000_000
+    asked: int = 50
+    asked_cold: int = 3
+    paths: tuple[str, ...] = ()
     settings: dict[str, str] = {}
 
 
@@ -75,4 +79,7 @@ QUICK = Scale(
     followers=50,
     followed_ends=40,
     calm_seconds=0,
+    shown=50_000,
+    asked=10,
+    asked_cold=0,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -65,6 +65,14 @@ class Stage:
     @property
     def valkey_pid(self) -> int:
         return self._valkey.pid or 0
+
+    def restart_postgres(self, *, between: Callable[[], None]) -> None:
+        """Stop Postgres, which takes its connections with it, and start it again."""
+        self._postgres.stop()
+        try:
+            between()
+        finally:
+            self._postgres.start()
 
     def start(self, *arguments: str, config: Config | None = None) -> Service:
         """Start `leaseq ARGUMENTS`, with a `config` of its own where given; the caller waits for

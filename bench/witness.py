@@ -16,6 +16,10 @@ STATEMENTS = {
 }
 
 
+# Tasks that are made by one statement.
+PART = 1_000_000
+
+
 class Endings(Struct, frozen=True):
     """How the tasks of a run ended. Seconds: from the first ending to the last, and of the middle
     80 % of them."""
@@ -91,6 +95,36 @@ class Witness:
         """Make the table old: `count` tasks that ended within the last days."""
         await self._conn.execute(STATEMENTS["fill_finished"], {"count": count})
         await self._tidy()
+
+    async def fill_pages(self, count: int, *, failed: int) -> None:
+        """So many finished tasks, as many that wait, and some that have failed."""
+        await self._conn.execute(STATEMENTS["fill_failed"], {"count": failed})
+        for state, first, hours in (("SUCCESS", 68.0, 60.0), ("PENDING", 8.0, 7.9)):
+            chunks = max(count // PART, 1)
+            for number in range(chunks):
+                params = {
+                    "state": state,
+                    "count": count // chunks,
+                    "first": first - number * hours / chunks,
+                    "hours": hours / chunks,
+                }
+                await self._conn.execute(STATEMENTS["fill_pages"], params)
+        await self._tidy()
+        await self._conn.execute(STATEMENTS["make_statistics"])
+
+    async def examples(self) -> dict[str, str]:
+        """The id of one task of each state, by the name of the state in small letters."""
+        return dict(await self._rows("find_examples"))
+
+    async def reset_statements(self) -> None:
+        """Count blocks from now on, and let the next question take a census."""
+        await self._conn.execute(STATEMENTS["forget_census"])
+        await self._conn.execute(STATEMENTS["reset_statements"])
+
+    async def largest_statement(self) -> tuple[float, str]:
+        """The blocks of one call of the statement that needs the most of them, and its text."""
+        found = await self._rows("list_blocks")
+        return (found[0][0], found[0][2]) if found else (0.0, "none")
 
     async def fill_old(self, count: int) -> None:
         """`count` tasks that ended more than an hour ago, with their keys, and as many keys whose

@@ -1,0 +1,2 @@
+-- Let the next question take a census.
+delete from leaseq.census
