@@ -36,6 +36,7 @@ OVERVIEW_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                     apis=2,
                     reaper_silent_seconds=4.2,
                 ),
+                dead=3,
                 queues=[
                     QueueStanding(
                         name="mail",
@@ -46,6 +47,7 @@ OVERVIEW_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                         workers=0,
                         slots=0,
                         overdue_seconds=None,
+                        dead=3,
                         lanes=LaneCounts(
                             waiting=40,
                             high=0,

@@ -359,6 +359,7 @@ export interface Overview {
   redis: "away" | "up";
   needs: Need[];
   fleet: Fleet;
+  dead: number | null;
   queues: QueueStanding[];
   more_queues: boolean;
 }
@@ -430,6 +431,7 @@ export interface QueueStanding {
   workers: number;
   slots: number | null;
   overdue_seconds: number | null;
+  dead: number | null;
   lanes: LaneCounts | null;
 }
 

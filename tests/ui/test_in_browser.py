@@ -23,6 +23,7 @@ PAGES = {entry.word.lower().replace(" ", "-"): entry.path for entry in MENU} | {
     "new-operation": "/ui/operations/new?action=cancel&queue=mail",
     "paused-queue": "/ui/queues/default?done=paused",
     "not-found": "/ui/queues/none",
+    "submit": "/ui/submit",
 }
 AXE = (Path(__file__).parents[1] / "axe" / "axe.min.js").read_text(encoding="utf-8")
 # Each violation: the rule, and the first element that breaks it.

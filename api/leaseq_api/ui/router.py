@@ -14,7 +14,7 @@ from leaseq_api.refused import Refused
 from leaseq_api.ui import go_to, live, refused_pages, sign_in, static_files
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.page import AnyRequest, check_query
-from leaseq_api.ui.pages import operations, overview, queues
+from leaseq_api.ui.pages import operations, overview, queues, submit
 
 # Every page: a line here, and a line in `menu.py` if it is in the menu.
 PAGES = (
@@ -23,6 +23,7 @@ PAGES = (
     *overview.HANDLERS,
     *queues.HANDLERS,
     *operations.HANDLERS,
+    *submit.HANDLERS,
 )
 
 Rest = Annotated[str, PathParameter(description="The rest of an address that does not exist")]

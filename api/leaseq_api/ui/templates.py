@@ -38,6 +38,7 @@ def environment() -> Environment:
         "rate": wording.rate,
         "share": wording.share,
         "clock": wording.clock,
+        "compact": wording.compact,
         "iso": wording.iso,
         "number": wording.number,
         "segment": wording.segment,

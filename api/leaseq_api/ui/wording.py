@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 THIN = "\N{NARROW NO-BREAK SPACE}"
 UNKNOWN = "\N{EM DASH}"
 # The sign and the class of each state. Colour alone never tells a state.
@@ -84,9 +86,29 @@ def share(value: float | None) -> str:
     return f"{value * 100:.3g}{THIN}%"
 
 
+def compact(text: str) -> str:
+    """JSON in one line, if it is JSON."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text)).decode()
+    except msgspec.DecodeError:
+        return text
+
+
 def segment(text: Any) -> str:
     """A name as one segment of an address."""
     return quote(str(text), safe="")
 
 
-__all__ = ["SIGNS", "UNKNOWN", "age", "brief", "clock", "iso", "number", "rate", "segment", "share"]
+__all__ = [
+    "SIGNS",
+    "UNKNOWN",
+    "age",
+    "brief",
+    "clock",
+    "compact",
+    "iso",
+    "number",
+    "rate",
+    "segment",
+    "share",
+]

@@ -10,6 +10,7 @@ from leaseq_api.service import Injected
 from leaseq_api.ui.charts import line
 from leaseq_api.ui.page import AnyRequest, page
 from leaseq_api.ui.pages.queues import rates_of, statistics_of
+from leaseq_api.ui.pages.submit import first_steps
 
 # Queues that the page shows: those in trouble come first.
 MOST_QUEUES = 5
@@ -30,6 +31,10 @@ async def show_overview(request: AnyRequest, service: Injected) -> Response[str]
         "queues": overview.queues[:MOST_QUEUES],
         "longest_wait": longest_wait(overview),
     }
+    quiet = statistics is None or statistics.total is None or statistics.total.submitted == 0
+    empty = quiet and not any(each.lanes and each.lanes.waiting for each in overview.queues)
+    values["first"] = await first_steps(request, service) if empty else None
+    values["origin"] = f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}"
     return await page(request, service, "overview.html", title="Overview", values=values)
 
 

@@ -64,6 +64,9 @@ class QueueStanding(Struct, frozen=True, kw_only=True):
         int | None, Meta(description="Slots of the supervisors that serve it, if all tell them")
     ]
     overdue_seconds: float | None
+    dead: Annotated[
+        int | None, Meta(description="Tasks that are FAILED, exactly; null: not counted")
+    ]
     lanes: LaneCounts | None
 
 
@@ -94,6 +97,9 @@ class Overview(Struct, frozen=True, kw_only=True):
         list[Need], Meta(description="Sentences about things that need a person, the worst first")
     ]
     fleet: Fleet
+    dead: Annotated[
+        int | None, Meta(description="Tasks of all queues that are FAILED; null: not counted")
+    ]
     queues: Annotated[
         list[QueueStanding], Meta(description="Queues in trouble first, then by name")
     ]

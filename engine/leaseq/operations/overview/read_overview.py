@@ -1,6 +1,6 @@
 """Read the overview from both stores.
 
-Three statements and a fixed number of commands for each 100 queues, with any number of tasks.
+Four statements and a fixed number of commands for each 100 queues, with any number of tasks.
 While Redis is away the part of Postgres is answered alone.
 """
 
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.dispatch.queue_lists import Depths
 from leaseq.dispatch.worker_holdings import Holding
+from leaseq.ledger.dead_letters import CountedLetters, DeadLetterLedger
 from leaseq.ledger.fleet import FleetLedger, StandingFleet, StandingQueue
 from leaseq.ledger.services import ServiceLedger, ServiceRecord
 from leaseq.ledger.session import Session
@@ -29,6 +30,8 @@ from leaseq.operations.stores import Stores
 # Queues and workers that are listed.
 MOST_QUEUES = 200
 MOST_WORKERS = 200
+# Pairs of queue and type whose dead letters are counted. Of more of them no number is shown.
+MOST_PAIRS = 500
 # A frozen Redis must not delay the part that comes from the ledger.
 DISPATCH_SECONDS = 1.0
 
@@ -45,6 +48,7 @@ class OverviewReader:
         self._fleet = FleetLedger(session)
         self._services = ServiceLedger(session)
         self._workers = WorkerLedger(session)
+        self._letters = DeadLetterLedger(session)
         self._stores = stores
         self._turn = turn
         self._lease_seconds = config.lease_seconds
@@ -58,6 +62,8 @@ class OverviewReader:
             )
             services = await self._services.list_services()
             workers = await self._workers.list_workers(closed=False, limit=MOST_WORKERS)
+            letters = await self._letters.count(tenant=None, limit=MOST_PAIRS + 1)
+        dead = _dead_by_queue(letters)
         more = len(standing.queues) > MOST_QUEUES
         listed = standing.queues[:MOST_QUEUES]
         names = [queue.name for queue in listed]
@@ -66,12 +72,13 @@ class OverviewReader:
             {each.worker_id: each.queues for each in workers}, seconds=DISPATCH_SECONDS
         )
         slots = _slots_by_queue(services)
-        queues = [_standing(queue, depths.get(queue.name), slots) for queue in listed]
+        queues = [_standing(queue, depths.get(queue.name), slots, dead) for queue in listed]
         overview = Overview(
             at=standing.now,
             redis="away" if held is None or (names and not depths) else "up",
             needs=[],
             fleet=_fleet(standing, services, held, workers),
+            dead=None if dead is None else dead.total(),
             queues=queues,
             more_queues=more,
         )
@@ -84,14 +91,19 @@ def for_tenant(overview: Overview) -> Overview:
     """The same, for a request that is bound to a tenant: without the numbers in which tasks of other
     tenants count, and without the names of other actors."""
     queues = [
-        replace(queue, paused_by=None, overdue_seconds=None, lanes=None)
+        replace(queue, paused_by=None, overdue_seconds=None, dead=None, lanes=None)
         for queue in sorted(overview.queues, key=lambda queue: queue.name)
     ]
-    seen = replace(overview, queues=queues, fleet=replace(overview.fleet, busy=None))
+    seen = replace(overview, queues=queues, dead=None, fleet=replace(overview.fleet, busy=None))
     return replace(seen, needs=needs_of(seen))
 
 
-def _standing(queue: StandingQueue, depths: Depths | None, slots: Counter[str]) -> QueueStanding:
+def _standing(
+    queue: StandingQueue,
+    depths: Depths | None,
+    slots: Counter[str],
+    dead: Counter[str] | None,
+) -> QueueStanding:
     return QueueStanding(
         name=queue.name,
         paused=queue.paused,
@@ -101,8 +113,19 @@ def _standing(queue: StandingQueue, depths: Depths | None, slots: Counter[str]) 
         workers=queue.workers,
         slots=slots.get(queue.name, None if queue.workers else 0),
         overdue_seconds=queue.overdue_seconds,
+        dead=None if dead is None else dead[queue.name],
         lanes=None if depths is None else _lanes(depths),
     )
+
+
+def _dead_by_queue(letters: Sequence[CountedLetters]) -> Counter[str] | None:
+    """The number of dead letters of each queue. None: there are too many pairs to count all."""
+    if len(letters) > MOST_PAIRS:
+        return None
+    found: Counter[str] = Counter()
+    for each in letters:
+        found[each.queue] += each.count
+    return found
 
 
 def _lanes(depths: Depths) -> LaneCounts:
