@@ -19,6 +19,7 @@ from leaseq.ledger.statistics import StatisticsLedger
 from leaseq.metrics.percentiles import percentile
 from leaseq.metrics.tally import BOUNDS, MOST_PAIRS, OTHER, Tally
 from leaseq.model import Outcome, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.statistics import flush
 from leaseq.operations.statistics.flush import StatisticsFlush, flushing
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
@@ -326,6 +327,20 @@ async def test_a_process_flushes_at_its_end(stats: StatisticsLedger) -> None:
     async with flushing(stats, "api", tally.series):
         tally.of_task("q", "t").successes.append(1.0)
     assert await succeeded(stats) == 1
+
+
+async def test_no_error_of_statistics_disturbs_the_end_of_a_process(
+    stats: StatisticsLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise PermissionError("this role may not insert")
+
+    tally = Tally()
+    monkeypatch.setattr(stats, "flush", refuse)
+    with recorded() as events:
+        async with flushing(stats, "program", tally.series):
+            tally.of_task("q", "t").created += 1
+    assert [event.fields["loop"] for event in events] == ["statistics"]
 
 
 async def test_a_program_flushes_its_own_submissions(

@@ -20,6 +20,8 @@ from leaseq.ledger.statistics import CountedPair, Reporter, StatisticsLedger
 from leaseq.loop import end, run_forever
 from leaseq.metrics.increments import Increments
 from leaseq.metrics.tally import BOUNDS, Labels, Series
+from leaseq.observability.telemetry import emit
+from leaseq.safe_text.exceptions import told
 
 FLUSH_SECONDS = 10.0
 # A process with nothing to report says so at least this often.
@@ -119,9 +121,18 @@ async def flushing(
         yield statistics
     finally:
         await end(flushes)
-        with suppress(ServerUnreachable, TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await statistics.flush()
+        await _flush_last(statistics)
+
+
+async def _flush_last(statistics: StatisticsFlush) -> None:
+    """Flush at the end of the process, which no error of statistics may disturb."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await statistics.flush()
+    except (ServerUnreachable, TimeoutError):
+        pass  # reported by the code that needs Postgres
+    except Exception as error:
+        emit("loop.failed", loop="statistics", error=told(error))
 
 
 __all__ = ["COUNTED", "StatisticsFlush", "flushing", "pairs_of"]
