@@ -22,7 +22,9 @@ from leaseq_api import (
     actions,
     audit,
     census,
+    check,
     docs_page,
+    fleet,
     health,
     life,
     metrics,
@@ -32,6 +34,7 @@ from leaseq_api import (
     problem_pages,
     problems,
     statistics,
+    task_types,
     tasks,
 )
 from leaseq_api.batch.route import router as batch_router
@@ -65,6 +68,9 @@ ROUTERS = (
     problem_pages.router,
     docs_page.router,
     overview.router,
+    fleet.router,
+    task_types.router,
+    check.router,
 )
 
 

@@ -86,6 +86,7 @@ _ENDED: Tree = _WAITING | {
     "started_at": _STARTED_AT,
     "finished_at": _FINISHED_AT,
     "worker_id": WORKER_ID,
+    "type": "charge",
 }
 _ERROR = Raw(
     msgspec.json.encode(
@@ -320,6 +321,7 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
 }
 EXAMPLES |= ACCESS_EXAMPLES | BULK_EXAMPLES | CENSUS_EXAMPLES | OPERATE_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10}
+PARAMETERS |= {"worker_id": WORKER_ID, "type": "charge"}
 PARAMETERS |= ACCESS_PARAMETERS | BULK_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 

@@ -7,9 +7,12 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from leaseq.dispatch.worker_holdings import MOST_SHOWN
+from leaseq.ledger.services import Role
 from leaseq.model import MAX_ATTEMPTS, WorkerRecord
+from leaseq.operations.due import Due, DueMinute, DueTask
 from leaseq.operations.operator import REASON_LENGTH
 from leaseq.operations.overview.answer import Fleet, LaneCounts, Need, Overview, QueueStanding
+from leaseq.operations.running import Running, RunningTask
 from leaseq.operations.statistics.read import (
     Durations,
     EndedAttempts,
@@ -19,6 +22,7 @@ from leaseq.operations.statistics.read import (
     TypeFigures,
 )
 from leaseq.options import described
+from leaseq.server_checks.findings import Finding
 from leaseq_api.schemas import Count, Id, Json, Moment, Name
 
 
@@ -97,10 +101,47 @@ class WorkerView(WorkerRecord, frozen=True, kw_only=True):
     held_task_ids: Annotated[list[Id] | None, Meta(description=f"The first {MOST_SHOWN} of them")]
 
 
+class WorkerType(Struct, frozen=True, kw_only=True):
+    """A task type that a worker runs, in the version that it has registered."""
+
+    type: Name
+    version: str
+
+
+class WorkerDetail(WorkerView, frozen=True, kw_only=True):
+    """One worker, with the types that it runs; none for a worker of an older version."""
+
+    types: list[WorkerType]
+
+
 class WorkerList(Struct, frozen=True, kw_only=True):
     """Workers, newest first."""
 
     workers: list[WorkerView]
+
+
+class ServiceView(Struct, frozen=True, kw_only=True):
+    """A process that announces itself. It is alive unless it has stopped or has missed a few beats.
+    `detail` is its own description: the queues and slots of a supervisor, the failing duties of a
+    reaper."""
+
+    service_id: str
+    role: Role
+    host: str
+    pid: int
+    version: str
+    alive: bool
+    started_at: Moment
+    last_seen: Moment
+    ended_at: Moment | None
+    silent_seconds: Annotated[float, Meta(description="Since its last beat")]
+    detail: Annotated[Json, Meta(description="A JSON object")]
+
+
+class ServiceList(Struct, frozen=True, kw_only=True):
+    """Services by role, those that run first."""
+
+    services: list[ServiceView]
 
 
 class TypeView(Struct, frozen=True, kw_only=True):
@@ -115,6 +156,25 @@ class TypeView(Struct, frozen=True, kw_only=True):
     updated_at: Moment
 
 
+class TypeVersion(Struct, frozen=True, kw_only=True):
+    """One version of a task type: all that a deploy can change about it. `workers`: open workers that
+    run it."""
+
+    version: str
+    queue: Name
+    max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)] | None
+    timeout_seconds: Annotated[float, Meta(gt=0)] | None
+    first_seen_at: Moment
+    workers: Count
+
+
+class TypeDetail(TypeView, frozen=True, kw_only=True):
+    """A task type and its versions, the newest first; none where its workers are of an older version
+    of leaseq."""
+
+    versions: list[TypeVersion]
+
+
 class TypeList(Struct, frozen=True, kw_only=True):
     """Task types by name. If there are more, `next_cursor` is not null."""
 
@@ -122,8 +182,26 @@ class TypeList(Struct, frozen=True, kw_only=True):
     next_cursor: Name | None
 
 
+Setting = bool | int | float | str | None
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """The configuration of this process and the findings about its servers. `ok`: a process with this
+    configuration would start. `changed`: the settings that differ from their defaults."""
+
+    ok: bool
+    servers: Annotated[dict[str, str], Meta(description="Product and version of each that answers")]
+    findings: list[Finding]
+    config: dict[str, Setting]
+    changed: list[str]
+
+
 __all__ = [
+    "Check",
     "DepthsView",
+    "Due",
+    "DueMinute",
+    "DueTask",
     "Durations",
     "EndedAttempts",
     "Figures",
@@ -136,11 +214,19 @@ __all__ = [
     "QueueList",
     "QueueStanding",
     "QueueView",
+    "Running",
+    "RunningTask",
+    "ServiceList",
+    "ServiceView",
     "Statistics",
     "StatisticsStep",
+    "TypeDetail",
     "TypeFigures",
     "TypeList",
+    "TypeVersion",
     "TypeView",
+    "WorkerDetail",
     "WorkerList",
+    "WorkerType",
     "WorkerView",
 ]

@@ -37,8 +37,10 @@ from leaseq_api.security.authenticate import Authenticator
 from leaseq_api.security.key_ring import KeyRing
 from leaseq_api.security.principal import principal_of
 from leaseq_api.security.sessions import Sessions
+from leaseq_api.shared_check import SharedCheck
 from leaseq_api.shared_overview import SharedOverview
 from leaseq_api.shared_statistics import SharedStatistics
+from leaseq_api.usual_runs import UsualRuns
 
 # One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8
@@ -71,6 +73,8 @@ class Service:
         self.quotas = AppliedQuotas(engine.quotas)
         self.overview = SharedOverview(engine.overview_reader(lists))
         self.statistics = SharedStatistics(lists)
+        self.check = SharedCheck(config)
+        self.usual_runs = UsualRuns(lists)
         self.held = Held(config.api_connections)
         # Batches that are being received, recorded or answered; and the turns in which their
         # chunks are written, so that connections remain for lone submissions and for reads.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict
@@ -11,6 +11,7 @@ from leaseq.dispatch.queue_lists import Depths
 from leaseq.dispatch.worker_holdings import Holding
 from leaseq.ledger.followed import FollowedTask, WrittenTask
 from leaseq.ledger.operation_log import OperationListing
+from leaseq.ledger.services import Role, ServiceRecord
 from leaseq.ledger.task_lists import Listing
 from leaseq.ledger.task_types import RegisteredType
 from leaseq.model import (
@@ -28,6 +29,7 @@ from leaseq_api.operate_schemas import (
     DepthsView,
     PausedView,
     QueueView,
+    ServiceView,
     TypeView,
     WorkerView,
 )
@@ -153,6 +155,23 @@ def worker_view(worker: WorkerRecord, holding: Holding | None, *, whole: bool = 
     )
 
 
+def service_view(service: ServiceRecord) -> ServiceView:
+    """A process that announces itself."""
+    return ServiceView(
+        service_id=service.service_id,
+        role=cast(Role, service.role),
+        host=service.host,
+        pid=service.pid,
+        version=service.version,
+        alive=service.is_alive,
+        started_at=service.started_at,
+        last_seen=service.last_seen,
+        ended_at=service.ended_at,
+        silent_seconds=service.silent_seconds,
+        detail=Json(service.detail),
+    )
+
+
 def type_view(registered: RegisteredType) -> TypeView:
     """A task type as workers have registered it."""
     return _view(TypeView, registered)
@@ -187,6 +206,7 @@ __all__ = [
     "paused_view",
     "queue_view",
     "remembered",
+    "service_view",
     "summary_view",
     "task_page",
     "task_view",

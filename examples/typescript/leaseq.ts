@@ -121,6 +121,14 @@ export interface CensusView {
   counts: CensusCountView[];
 }
 
+export interface Check {
+  ok: boolean;
+  servers: Json;
+  findings: Finding[];
+  config: Json;
+  changed: string[];
+}
+
 export interface DepthsView {
   waiting: number;
   high: number;
@@ -130,6 +138,34 @@ export interface DepthsView {
   parked: number;
   backlog_since: string | null;
   oldest_at: string | null;
+}
+
+export interface Due {
+  at: string;
+  overdue: number | null;
+  overdue_since: string | null;
+  counted_until: string | null;
+  minutes: DueMinute[] | null;
+  tasks: DueTask[];
+}
+
+export interface DueMinute {
+  at: string;
+  count: number | null;
+}
+
+export interface DueTask {
+  task_id: string;
+  tenant: string;
+  queue: string;
+  type: string;
+  run_at: string;
+  created_at: string;
+  overdue: boolean;
+  reason: "delayed" | "handed_back" | "retry";
+  attempt: number;
+  max_attempts: number;
+  error?: Json;
 }
 
 export interface Durations {
@@ -183,6 +219,12 @@ export interface FilterView {
   type: string | null;
   error: string | null;
   running: boolean;
+}
+
+export interface Finding {
+  about: string;
+  fatal: boolean;
+  message: string;
 }
 
 export interface Fleet {
@@ -494,12 +536,58 @@ export interface RotateBody {
   overlap_seconds?: number;
 }
 
+export interface Running {
+  at: string;
+  redis: "away" | "up";
+  held: number | null;
+  more: boolean;
+  tasks: RunningTask[] | null;
+}
+
+export interface RunningTask {
+  task_id: string;
+  tenant: string;
+  queue: string;
+  type: string;
+  attempt: number;
+  max_attempts: number;
+  worker_id: string;
+  host: string | null;
+  started_at: string;
+  run_seconds: number;
+  timeout_seconds: number;
+  timeout_share: number;
+  lease_left_seconds: number | null;
+  usual_p95_seconds: number | null;
+  unusual: boolean;
+  cancel_requested_at: string | null;
+  progress?: Json;
+}
+
 export interface SampleView {
   task_id: string;
   queue: string;
   type: string;
   state: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
   at: string;
+}
+
+export interface ServiceList {
+  services: ServiceView[];
+}
+
+export interface ServiceView {
+  service_id: string;
+  role: "api" | "reaper" | "supervisor";
+  host: string;
+  pid: number;
+  version: string;
+  alive: boolean;
+  started_at: string;
+  last_seen: string;
+  ended_at: string | null;
+  silent_seconds: number;
+  detail: Json;
 }
 
 export interface StartBody {
@@ -637,6 +725,16 @@ export interface TenantView {
   created: boolean;
 }
 
+export interface TypeDetail {
+  type: string;
+  queue: string;
+  payload_schema: Json;
+  max_attempts: number | null;
+  timeout_seconds: number | null;
+  updated_at: string;
+  versions: TypeVersion[];
+}
+
 export interface TypeFigures {
   queue: string;
   type: string;
@@ -647,6 +745,15 @@ export interface TypeFigures {
 export interface TypeList {
   types: TypeView[];
   next_cursor: string | null;
+}
+
+export interface TypeVersion {
+  version: string;
+  queue: string;
+  max_attempts: number | null;
+  timeout_seconds: number | null;
+  first_seen_at: string;
+  workers: number;
 }
 
 export interface TypeView {
@@ -672,8 +779,29 @@ export interface Why {
   at: string;
 }
 
+export interface WorkerDetail {
+  worker_id: string;
+  host: string;
+  pid: number;
+  queues: string[];
+  version: string;
+  started_at: string;
+  last_seen: string;
+  closed_at: string | null;
+  close_reason: string | null;
+  lease_left_seconds: number | null;
+  held_count: number | null;
+  held_task_ids: string[] | null;
+  types: WorkerType[];
+}
+
 export interface WorkerList {
   workers: WorkerView[];
+}
+
+export interface WorkerType {
+  type: string;
+  version: string;
 }
 
 export interface WorkerView {
@@ -978,5 +1106,47 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: Overview;
+  };
+  list_services: {
+    method: "GET";
+    path: "/api/services";
+    query: {};
+    body: undefined;
+    answer: ServiceList;
+  };
+  show_worker: {
+    method: "GET";
+    path: "/api/workers/{worker_id}";
+    query: {};
+    body: undefined;
+    answer: WorkerDetail;
+  };
+  list_running: {
+    method: "GET";
+    path: "/api/running";
+    query: {};
+    body: undefined;
+    answer: Running;
+  };
+  list_due: {
+    method: "GET";
+    path: "/api/due";
+    query: {};
+    body: undefined;
+    answer: Due;
+  };
+  show_type: {
+    method: "GET";
+    path: "/api/types/{type}";
+    query: {};
+    body: undefined;
+    answer: TypeDetail;
+  };
+  show_check: {
+    method: "GET";
+    path: "/api/check";
+    query: {};
+    body: undefined;
+    answer: Check;
   };
 }

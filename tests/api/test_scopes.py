@@ -38,10 +38,13 @@ SCOPES_OF = {
     "free_key": "operate",
     "limit_key": "admin",
     "limit_tenant": "admin",
+    "list_due": "read",
     "list_keys": "admin",
     "list_notices": "operate",
     "list_operations": "operate",
     "list_queues": "read",
+    "list_running": "read",
+    "list_services": "read",
     "list_tasks": "read",
     "list_tenants": "admin",
     "list_types": "read",
@@ -58,9 +61,12 @@ SCOPES_OF = {
     "revoke_key": "admin",
     "rotate_key": "admin",
     "show": "read",
+    "show_check": "read",
     "show_overview": "read",
     "show_operation": "operate",
     "show_quota": "read",
+    "show_type": "read",
+    "show_worker": "read",
     "show_census": "read",
     "statistics": "read",
     "start_operation": "operate",
@@ -70,7 +76,7 @@ SCOPES_OF = {
     "why": "read",
 }
 # Operations on what all tenants share: a key that is bound to a tenant is refused.
-UNBOUND = {"list_notices", "pause", "resume", "show_census", "statistics"}
+UNBOUND = {"show_census", "show_check", "list_notices", "pause", "resume", "statistics"}
 # Operations that need a second scope.
 ALSO = {"replay": "payloads"}
 MARKER = "marker-of-acme"

@@ -32,6 +32,12 @@ LEFT_OUT = {
     "life": "for a page; `attempts` has the attempts",
     "list_notices": "for an operator of the cluster",
     "show_overview": "for operators, who have the dashboard and `leaseq top`",
+    "list_due": "for operators, who have the dashboard",
+    "show_check": "for operators, who have `leaseq check`",
+    "show_type": "for operators, who have the dashboard",
+    "list_running": "for operators, who have the dashboard",
+    "list_services": "for operators, who have the dashboard",
+    "show_worker": "for operators, who have the dashboard",
     "show_census": "for an operator, not for a program that uses the queue",
     **dict.fromkeys(
         (
@@ -103,6 +109,9 @@ NO_STRUCT = {
         (
             *("CensusView", "CensusCountView"),
             *("Overview", "Fleet", "LaneCounts", "Need", "QueueStanding"),
+            *("Running", "RunningTask", "ServiceList", "ServiceView"),
+            *("WorkerDetail", "WorkerType", "TypeDetail", "TypeVersion"),
+            *("Due", "DueMinute", "DueTask", "Check", "Finding"),
         ),
         "of an operation that is left out",
     ),

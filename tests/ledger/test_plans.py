@@ -166,6 +166,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"tasks_pkey", "dead_letters_pkey", "labels_of_task"},
     ),
     "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "labels_of_task"}),
+    "read_coming": (
+        {"horizon": 3600.0, "places": 200, "most": 1500, "rows": 200, "tenant": None, "limit": 50},
+        {"scheduled_due", "tasks_pkey"},
+    ),
+    "list_running": ({"ids": IDS, "tenant": "default", "limit": 200}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_changed": ({"ids": IDS, "since": None}, {"tasks_pkey"}),
     "find_followed": ({"ids": IDS}, {"tasks_pkey"}),

@@ -41,6 +41,30 @@ def line(values: Sequence[float | None]) -> Line:
     )
 
 
+class Bar(Struct, frozen=True):
+    """A bar of a chart, in its units. A height of None: the value is not known."""
+
+    x: int
+    y: float
+    height: float | None
+
+
+# A bar, the gap after it, and the largest height.
+BAR, GAP, BARS_HEIGHT = 10, 2, 80.0
+
+
+def bars(values: Sequence[int | None]) -> list[Bar]:
+    """A bar for each value, from the left to the right. A value above 0 can be seen."""
+    largest = max((value for value in values if value is not None), default=0)
+    found = []
+    for number, value in enumerate(values):
+        height = None if value is None else 0.0
+        if value:
+            height = max(round(BARS_HEIGHT * value / largest, 1), 2.0)
+        found.append(Bar(number * (BAR + GAP), BARS_HEIGHT - (height or 0.0), height))
+    return found
+
+
 def _right(point: tuple[float, float]) -> tuple[float, float]:
     return (point[0] + 1.0, point[1])
 
@@ -49,4 +73,4 @@ def _points(piece: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in piece)
 
 
-__all__ = ["HEIGHT", "WIDTH", "Line", "line"]
+__all__ = ["BAR", "BARS_HEIGHT", "GAP", "HEIGHT", "WIDTH", "Bar", "Line", "bars", "line"]

@@ -19,6 +19,11 @@ class Entry(Struct, frozen=True):
 MENU = (
     Entry("Overview", "/ui", "o"),
     Entry("Queues", "/ui/queues", "q"),
+    Entry("Running", "/ui/running", "r"),
+    Entry("Workers", "/ui/workers", "w"),
+    Entry("Types", "/ui/types", "y"),
+    Entry("Due", "/ui/due", "d"),
+    Entry("Check", "/ui/check", "c"),
     Entry("Operations", "/ui/operations", "p"),
 )
 

@@ -14,7 +14,17 @@ from leaseq_api.refused import Refused
 from leaseq_api.ui import go_to, live, refused_pages, sign_in, static_files
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.page import AnyRequest, check_query
-from leaseq_api.ui.pages import operations, overview, queues, submit
+from leaseq_api.ui.pages import (
+    check,
+    due,
+    operations,
+    overview,
+    queues,
+    running,
+    submit,
+    task_types,
+    workers,
+)
 
 # Every page: a line here, and a line in `menu.py` if it is in the menu.
 PAGES = (
@@ -22,6 +32,11 @@ PAGES = (
     *go_to.HANDLERS,
     *overview.HANDLERS,
     *queues.HANDLERS,
+    *running.HANDLERS,
+    *workers.HANDLERS,
+    *task_types.HANDLERS,
+    *due.HANDLERS,
+    *check.HANDLERS,
     *operations.HANDLERS,
     *submit.HANDLERS,
 )

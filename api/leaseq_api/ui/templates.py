@@ -39,6 +39,7 @@ def environment() -> Environment:
         "share": wording.share,
         "clock": wording.clock,
         "compact": wording.compact,
+        "cut": wording.cut,
         "iso": wording.iso,
         "number": wording.number,
         "segment": wording.segment,

@@ -94,6 +94,12 @@ def compact(text: str) -> str:
         return text
 
 
+def cut(text: Any, most: int = 120) -> str:
+    """JSON or text for a cell of a table, without its end if it is long."""
+    shown = bytes(text).decode(errors="replace") if not isinstance(text, str) else text
+    return shown if len(shown) <= most else f"{shown[:most]}…"
+
+
 def segment(text: Any) -> str:
     """A name as one segment of an address."""
     return quote(str(text), safe="")
@@ -106,6 +112,7 @@ __all__ = [
     "brief",
     "clock",
     "compact",
+    "cut",
     "iso",
     "number",
     "rate",

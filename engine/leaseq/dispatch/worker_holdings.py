@@ -34,14 +34,15 @@ class WorkerHoldings:
         self._lists = lists
 
     async def of(
-        self, workers: Mapping[str, Sequence[str]], *, seconds: float
+        self, workers: Mapping[str, Sequence[str]], *, seconds: float, most: int = MOST_SHOWN
     ) -> dict[str, Holding] | None:
-        """The holding of each of these workers, by its queues. None: Redis did not answer in time."""
+        """The holding of each of these workers, by its queues, with at most so many ids of each:
+        those that it took first. None: Redis did not answer in time."""
         found = {worker_id: Holding() for worker_id in workers}
         with suppress(ServerUnreachable, TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._read_leases(workers, found)
-                await self._read_lists(workers, found)
+                await self._read_lists(workers, found, most)
                 return found
         return None
 
@@ -59,19 +60,19 @@ class WorkerHoldings:
                     holding.left_ms = min(left, view.left_ms)
 
     async def _read_lists(
-        self, workers: Mapping[str, Sequence[str]], found: dict[str, Holding]
+        self, workers: Mapping[str, Sequence[str]], found: dict[str, Holding], most: int
     ) -> None:
         places = [(queue, worker_id) for worker_id, names in workers.items() for queue in names]
         for start in range(0, len(places), PIPELINE):
             some = places[start : start + PIPELINE]
             lengths = await self._lists.count_held(some)
             filled = [place for place, length in zip(some, lengths, strict=True) if length]
-            pages = await self._lists.first_held(filled, most=MOST_SHOWN)
+            pages = await self._lists.first_held(filled, most=most)
             for (_, worker_id), length in zip(some, lengths, strict=True):
                 found[worker_id].count += length
             for (_, worker_id), page in zip(filled, pages, strict=True):
                 shown = found[worker_id].task_ids
-                shown += page[: MOST_SHOWN - len(shown)]
+                shown += page[: most - len(shown)]
 
 
 __all__ = ["MOST_SHOWN", "Holding", "WorkerHoldings"]

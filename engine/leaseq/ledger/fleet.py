@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
+from leaseq.ledger.rows import reader
 from leaseq.ledger.session import Session
 from leaseq.model import Moment
 
@@ -27,6 +30,23 @@ class StandingFleet(Struct, frozen=True, kw_only=True):
     open: int
     silent: int
     queues: list[StandingQueue]
+
+
+class RunningRow(Struct, frozen=True, kw_only=True):
+    """One task that a worker runs."""
+
+    task_id: str
+    tenant: str
+    queue: str
+    type: str
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float
+    started_at: Moment
+    cancel_requested_at: Moment | None
+    worker_id: str
+    progress: bytes | None
+    host: str | None
 
 
 class FleetLedger:
@@ -59,5 +79,22 @@ class FleetLedger:
             ],
         )
 
+    async def list_running(
+        self, ids: Sequence[str], *, tenant: str | None, limit: int
+    ) -> tuple[Moment, list[RunningRow]]:
+        """Those of these tasks that run, the longest running first, and the time at which they were
+        read."""
+        params = {"ids": list(ids), "tenant": tenant, "limit": limit}
+        found = await self._session.fetch("list_running", params, idempotent=True)
+        return found[0].now, [_to_running(row) for row in found if row.task_id is not None]
 
-__all__ = ["FleetLedger", "StandingFleet", "StandingQueue"]
+    async def list_worker_types(self, worker_id: str, *, limit: int) -> list[tuple[str, str]]:
+        """The types that a worker runs, each with its version."""
+        params = {"worker_id": worker_id, "limit": limit}
+        found = await self._session.fetch("list_worker_types", params, idempotent=True)
+        return [(row.type, row.version) for row in found]
+
+
+_to_running = reader(RunningRow)
+
+__all__ = ["FleetLedger", "RunningRow", "StandingFleet", "StandingQueue"]

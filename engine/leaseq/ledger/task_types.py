@@ -10,7 +10,7 @@ import msgspec
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
-from leaseq.model import TypeDefaults
+from leaseq.model import Moment, TypeDefaults
 
 
 class TaskType(msgspec.Struct, frozen=True):
@@ -66,8 +66,20 @@ class RegisteredType(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class TypeVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a task type, and the number of open workers that run it."""
+
+    version: str
+    queue: str
+    max_attempts: int | None
+    timeout_seconds: float | None
+    first_seen_at: Moment
+    workers: int
+
+
 _to_type = rows.reader(TaskType)
 _to_registered = rows.reader(RegisteredType)
+_to_version = rows.reader(TypeVersion)
 
 
 class TypeLedger:
@@ -93,6 +105,17 @@ class TypeLedger:
             "encoded": [t.encoded for t in types],
         }
         await self._session.fetch("register_types", params, idempotent=True)
+
+    async def find_type(self, name: str) -> RegisteredType | None:
+        """One task type, as the worker that started last has registered it, or None."""
+        found = await self._session.fetch("find_type", {"type": name}, idempotent=True)
+        return _to_registered(found[0]) if found else None
+
+    async def list_versions(self, name: str, *, limit: int) -> list[TypeVersion]:
+        """The versions of a task type, the newest first."""
+        params = {"type": name, "limit": limit}
+        found = await self._session.fetch("list_type_versions", params, idempotent=True)
+        return [_to_version(row) for row in found]
 
     async def find_outdated(self, types: Sequence[TaskType]) -> set[str]:
         """The names of these types of which an open worker has a newer version."""

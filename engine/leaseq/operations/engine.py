@@ -54,6 +54,7 @@ from leaseq.operations.push import Pusher
 from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.refusals import Refusals
+from leaseq.operations.running import RunningReader
 from leaseq.operations.statistics.flush import flushing
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 from leaseq.operations.stores import Stores
@@ -319,6 +320,10 @@ class Engine:
         if lists is None:
             return OverviewReader(self.stores.tasks.session, self.stores, self.config)
         return OverviewReader(lists.session, self.stores, self.config, turn=lists.turn)
+
+    def running_reader(self, lists: Lists) -> RunningReader:
+        """A reader of the tasks that run, within the share of lists."""
+        return RunningReader(lists.session, self.stores, turn=lists.turn)
 
     def known_types(self) -> KnownTypes:
         """An empty copy of the registered task types, which its owner refreshes."""

@@ -24,16 +24,20 @@ from leaseq.ledger.bulk_operations import (
     BulkOperationLedger,
     Preview,
 )
+from leaseq.ledger.coming_tasks import ComingTaskLedger
+from leaseq.ledger.fleet import FleetLedger
 from leaseq.ledger.notices import NoticeFilter, NoticeLedger, NoticeListing
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
+from leaseq.ledger.services import ServiceLedger, ServiceRecord
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.ledger.statistics import StatisticsLedger
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
-from leaseq.ledger.task_types import RegisteredType, TypeLedger
+from leaseq.ledger.task_types import RegisteredType, TypeLedger, TypeVersion
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
 from leaseq.operations.bulk.bulk_operations import BulkOperations
+from leaseq.operations.due import Due, read_due
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 
 # Lists that are read at the same time, each on a separate connection.
@@ -41,6 +45,10 @@ SHARE = 2
 # How long a caller waits for its turn, and how long one statement may take.
 WAIT_SECONDS = 2.0
 STATEMENT_SECONDS = 2.0
+# Types of one worker that are listed.
+MOST_TYPES = 100
+# Versions of one type that are listed.
+MOST_VERSIONS = 20
 
 
 class Lists:
@@ -56,6 +64,9 @@ class Lists:
         self._types = TypeLedger(session)
         self._statistics = StatisticsLedger(session)
         self._bulk = BulkOperations(BulkOperationLedger(session))
+        self._services = ServiceLedger(session)
+        self._fleet = FleetLedger(session)
+        self._coming = ComingTaskLedger(session)
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
@@ -78,6 +89,34 @@ class Lists:
         """Workers, newest first."""
         async with self.turn():
             return await self._workers.list_workers(closed=closed, limit=limit)
+
+    async def find_worker(
+        self, worker_id: str
+    ) -> tuple[WorkerRecord, list[tuple[str, str]]] | None:
+        """One worker, and the types that it runs, each with its version. None: it is not known."""
+        async with self.turn():
+            worker = await self._workers.find_worker(worker_id)
+            if worker is None:
+                return None
+            return worker, await self._fleet.list_worker_types(worker_id, limit=MOST_TYPES)
+
+    async def list_services(self) -> list[ServiceRecord]:
+        """The processes that have announced themselves, by role."""
+        async with self.turn():
+            return await self._services.list_services()
+
+    async def due(self, *, tenant: str | None, contents: bool) -> Due:
+        """The SCHEDULED tasks of the next hour."""
+        async with self.turn():
+            return await read_due(self._coming, tenant=tenant, contents=contents)
+
+    async def find_type(self, name: str) -> tuple[RegisteredType, list[TypeVersion]] | None:
+        """One task type and its versions, the newest first. None: it is not registered."""
+        async with self.turn():
+            found = await self._types.find_type(name)
+            if found is None:
+                return None
+            return found, await self._types.list_versions(name, limit=MOST_VERSIONS)
 
     async def list_types(self, *, after: str, limit: int) -> list[RegisteredType]:
         """The next registered task types by name."""

@@ -72,7 +72,7 @@
     for (const id of open) incoming.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
     Idiomorph.morph(present, incoming, {morphStyle: "outerHTML", ignoreActiveValue: true, restoreFocus: true});
     for (const [cell, was] of before) {
-      if (!cell.isConnected || cell.textContent === was || cell.querySelector("time.age")) continue;
+      if (!cell.isConnected || cell.textContent === was || cell.querySelector("time.age, .meter")) continue;
       cell.classList.remove("is-changed");
       requestAnimationFrame(() => cell.classList.add("is-changed"));
     }

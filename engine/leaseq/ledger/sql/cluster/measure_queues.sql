@@ -28,7 +28,7 @@ select
 from listed
 left join lateral (
     select min(p.first) as first
-    from unnest(array[0, 1, 2]) as priority,
+    from unnest(array[-1, 0, 1]) as priority,
         lateral (
             select s.run_at as first from leaseq.scheduled as s
             where s.queue = listed.name and s.priority = priority
