@@ -286,3 +286,9 @@ def test_an_environment_for_other_programs_has_no_url_and_starts_no_server_of_it
         secrets,
     )
     assert from_file == {"LEASEQ_POSTGRES_URL_FILE": "/run/secret", "LEASEQ_REDIS_URL": ""}
+
+
+@pytest.mark.parametrize("version", ["x" * 65, "1.4\x1b[2J"])
+def test_version_of_the_application_can_be_shown(version: str) -> None:
+    assert "is not a version" in refusal({"LEASEQ_APP_VERSION": version})
+    assert Config(app_version="1.4.2 (a1b2c3)").app_version == "1.4.2 (a1b2c3)"

@@ -162,7 +162,10 @@ def test_every_setting_is_explained_with_its_default() -> None:
     }
     shown |= {name: "embedded" for name, value in defaults.items() if value is None}
     none = dict.fromkeys(
-        ("api_hosts", "api_proxies", "api_tls_cert", "api_tls_key", "metrics_port", "ui_label"),
+        (
+            *("api_hosts", "api_proxies", "api_tls_cert", "api_tls_key"),
+            *("app_version", "metrics_port", "ui_label"),
+        ),
         "none",
     )
     shown |= {"handler_postgres_url": "postgres_url"} | none

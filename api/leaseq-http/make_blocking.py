@@ -26,7 +26,10 @@ REPLACED = [
     (r"\basyncio\.sleep\b", "sleep"),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
-    (r"\bfor (\w+) in page\.(\w+):\n +yield \1\b", r"yield from page.\2"),
+    (
+        r"\bfor (\w+) in ((?:self\._pages|items)\([^\n]*\)):\n +yield \1\b",
+        r"yield from \2",
+    ),
     (r"\bfor (\w+) in (following\.feed\(piece\)):\n +yield \1\b", r"yield from \2"),
     (r"`contextlib\.aclosing`", "`contextlib.closing`"),
     (r"\bAsyncGenerator\[([\w\[\]]+), None\]", r"Generator[\1, None, None]"),

@@ -38,6 +38,7 @@ from leaseq_api import (
     tasks,
 )
 from leaseq_api.batch.route import router as batch_router
+from leaseq_api.failures.route import router as failure_router
 from leaseq_api.follow import fleet_events
 from leaseq_api.openapi import openapi_config
 from leaseq_api.quotas.route import router as quota_router
@@ -56,6 +57,7 @@ ROUTERS = (
     life.router,
     batch_router,
     operate.router,
+    failure_router,
     fleet_events.router,
     access.router,
     quota_router,

@@ -18,6 +18,7 @@ from leaseq_api.access_examples import ACCESS_EXAMPLES, ACCESS_PARAMETERS
 from leaseq_api.batch.schemas import BatchAnswer, BatchItem, BatchOutcome, BatchTask
 from leaseq_api.bulk.examples import BULK_EXAMPLES, BULK_PARAMETERS
 from leaseq_api.census_schemas import CENSUS_EXAMPLES
+from leaseq_api.failures.examples import FAILURE_EXAMPLES, FAILURE_PARAMETERS
 from leaseq_api.operate_examples import OPERATE_EXAMPLES
 from leaseq_api.operate_schemas import (
     DepthsView,
@@ -319,10 +320,10 @@ EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
     "Live": {"live": ("The process answers", Live())},
     "Ready": {"ready": ("Redis is away, and tasks are accepted all the same", Ready(redis="away"))},
 }
-EXAMPLES |= ACCESS_EXAMPLES | BULK_EXAMPLES | CENSUS_EXAMPLES | OPERATE_EXAMPLES
+EXAMPLES |= ACCESS_EXAMPLES | BULK_EXAMPLES | CENSUS_EXAMPLES | FAILURE_EXAMPLES | OPERATE_EXAMPLES
 PARAMETERS: Tree = {"task_id": TASK_ID, "queue": "billing", "wait": 10}
 PARAMETERS |= {"worker_id": WORKER_ID, "type": "charge"}
-PARAMETERS |= ACCESS_PARAMETERS | BULK_PARAMETERS
+PARAMETERS |= ACCESS_PARAMETERS | BULK_PARAMETERS | FAILURE_PARAMETERS
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 

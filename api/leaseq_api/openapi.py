@@ -33,6 +33,7 @@ from leaseq_api import (
 from leaseq_api.batch.schemas import MAX_ITEMS, BatchAnswer, BatchItem, BatchOutcome
 from leaseq_api.bulk import schemas as bulk_schemas
 from leaseq_api.examples import add_examples
+from leaseq_api.failures import schemas as failure_schemas
 from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import EVENT_VIEWS
 from leaseq_api.follow.stream_query import FeedQuery, StreamQuery
@@ -48,6 +49,12 @@ _DESCRIPTION = (
     "A reliable task queue. A task answered with 202 is recorded in Postgres and reaches SUCCESS, FAILED or CANCELLED. "
     "Errors are `application/problem+json`; look at `code`. Later versions may add codes, members and optional fields."
 )
+_QUERIES: dict[str, type[Struct]] = {
+    "list_failures": failure_schemas.FailureQuery,
+    "list_notices": life_schemas.NoticeQuery,
+    "list_operations": OperationQuery,
+    "list_tasks": ListQuery,
+}
 _REF = "#/components/schemas/{name}"
 # Every struct of the schemas but variants of others, and those that are no JSON on the wire.
 _WIRE: list[Any] = [
@@ -64,8 +71,9 @@ _WIRE: list[Any] = [
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)
     and issubclass(kind, Struct)
-    and kind not in (FreshTaskView, ListQuery, OperationQuery)
+    and kind not in (FreshTaskView, *_QUERIES.values())
 ]
+_WIRE += failure_schemas.WIRE
 _WIRE += [BatchAnswer, BatchItem, BatchOutcome, *EVENT_VIEWS, IssuedKey, Problem]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
@@ -237,12 +245,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             _complete_batch(operation, responses["200"])
         case "metrics":
             responses["200"]["content"] = deepcopy(METRICS_CONTENT)
-        case "list_tasks":
-            operation["parameters"] = _query_parameters(ListQuery)
-        case "list_operations":
-            operation["parameters"] = _query_parameters(OperationQuery)
-        case "list_notices":
-            operation["parameters"] = _query_parameters(life_schemas.NoticeQuery)
+        case name if name in _QUERIES:
+            operation["parameters"] = _query_parameters(_QUERIES[name])
         case "follow_task" | "follow_tasks" as name:
             query = _query_parameters(StreamQuery if name == "follow_task" else FeedQuery)
             operation["parameters"] = [*operation.get("parameters", ()), *query]

@@ -97,6 +97,11 @@ KINDS: dict[str, Kind] = {
         "The options of the action are not valid",
         "Correct what `detail` names, or send no body. Nothing was changed.",
     ),
+    "failure_not_found": Kind(
+        404,
+        "There is no such failure",
+        "Check the type and the fingerprint. A cause of failures is forgotten 30 days after its last one.",
+    ),
     "queue_unknown": Kind(
         404,
         "There is no such queue",

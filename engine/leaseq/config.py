@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from leaseq.addresses import check_host, check_hosts, check_proxies
+from leaseq.app_version import check_app_version
 from leaseq.errors import ConfigInvalid
 
 __all__ = ["FILE_VARIABLES", "Config", "hide_secrets", "split_secrets", "take_over"]
@@ -67,7 +68,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat_seconds: float = 2.0
     loop_stall_seconds: float = 30.0
 
-    # Workers.
+    # Workers. The version of the application that they run, which failures are listed by.
+    app_version: str | None = None
     concurrency: int = 100
     processes: int = 1
     grace_seconds: float = 30.0
@@ -314,6 +316,7 @@ def _check(config: Config) -> None:
     for field in config.__struct_fields__:
         _check_alone(field, getattr(config, field))
     _check_prefix(config.redis_prefix)
+    check_app_version(config.app_version)
     check_hosts(config.api_hosts)
     check_proxies(config.api_proxies)
     _check_relations(config)

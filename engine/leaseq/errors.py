@@ -22,6 +22,7 @@ The tree::
     |   +-- TaskMoved               task_moved
     |   +-- OperationInDoubt        operation_in_doubt
     +-- ActionInvalid            action_invalid
+    +-- FailureNotFound          failure_not_found
     +-- QueueUnknown             queue_unknown
     +-- ReasonInvalid            reason_invalid
     +-- OperationInvalid         operation_invalid
@@ -191,6 +192,12 @@ class ActionInvalid(LeaseqError):
     """The options of an action on a task are not valid."""
 
     code = "action_invalid"
+
+
+class FailureNotFound(LeaseqError):
+    """No failure of this type has this fingerprint."""
+
+    code = "failure_not_found"
 
 
 class QueueUnknown(LeaseqError):

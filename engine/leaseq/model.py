@@ -105,6 +105,10 @@ class TaskError(Struct, frozen=True, omit_defaults=True):
     # and base64
     leaseq_codec: str = ""
     data: str = ""
+    # the same for failures of the same cause, and the frame of the application in which they began
+    # (safe_text/fingerprint.py)
+    fingerprint: str = ""
+    frame: str = ""
 
 
 class Ending(Struct, frozen=True):

@@ -26,6 +26,7 @@ from leaseq.payloads.collisions import COLLIDES, collides, guarded, may_collide
 from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.payload_codec import ContentCodec
 from leaseq.payloads.shapes import shape_of, stamp_of
+from leaseq.safe_text.fingerprint import APPLICATION
 
 DEFAULT_QUEUE = "default"
 LONGEST_RETENTION_SECONDS = 10 * YEAR_SECONDS
@@ -116,6 +117,7 @@ class Registry:
         if self.codec is not None:
             handler = replace(handler, codec=self.codec)
         self.handlers[handler.type] = handler
+        APPLICATION.learn([handler.function.__module__])
         return handler
 
     def queues(self) -> list[str]:

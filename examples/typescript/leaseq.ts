@@ -185,9 +185,65 @@ export interface EndedAttempts {
   lost: number;
 }
 
+export interface ErrorVariant {
+  count: number;
+  task_id: string;
+  attempt: number;
+  error: Json;
+}
+
 export interface Evidence {
   source: "dispatch" | "ledger" | "services" | "statistics" | "workers";
   text: string;
+}
+
+export interface FailedAttemptView {
+  task_id: string;
+  attempt: number;
+  tenant: string;
+  queue: string;
+  state: State;
+  outcome: Outcome;
+  worker_id: string;
+  host: string | null;
+  version: string | null;
+  finished_at: string;
+}
+
+export interface FailureDetail {
+  failure: FailureView;
+  recent: FailedAttemptView[];
+  messages?: ErrorVariant[];
+}
+
+export interface FailurePage {
+  failures: FailureView[];
+  next_cursor: string | null;
+}
+
+export interface FailureView {
+  type: string;
+  fingerprint: string;
+  state: "acknowledged" | "known" | "new";
+  code: string;
+  exception: string;
+  frame: string;
+  message?: string | null;
+  in_hour: number;
+  in_day: number;
+  in_week: number;
+  hours: number[];
+  dead: number;
+  first_seen: string;
+  last_seen: string;
+  queues: string[];
+  versions: SeenVersion[];
+  hosts: string[];
+  acknowledged_at: string | null;
+  acknowledged_by: string | null;
+  returned_at: string | null;
+  task_id: string;
+  attempt: number;
 }
 
 export interface Figures {
@@ -572,6 +628,11 @@ export interface SampleView {
   at: string;
 }
 
+export interface SeenVersion {
+  version: string;
+  first_seen: string;
+}
+
 export interface ServiceList {
   services: ServiceView[];
 }
@@ -946,6 +1007,27 @@ export interface Operations {
     body: undefined;
     answer: TypeList;
   };
+  list_failures: {
+    method: "GET";
+    path: "/api/failures";
+    query: { type?: string; queue?: string; state?: "acknowledged" | "known" | "new"; window?: number; limit?: number; cursor?: string; };
+    body: undefined;
+    answer: FailurePage;
+  };
+  show_failure: {
+    method: "GET";
+    path: "/api/failures/{type_name}/{fingerprint}";
+    query: {};
+    body: undefined;
+    answer: FailureDetail;
+  };
+  acknowledge: {
+    method: "POST";
+    path: "/api/failures/{type_name}/{fingerprint}/acknowledge";
+    query: {};
+    body: undefined;
+    answer: FailureView;
+  };
   follow_tasks: {
     method: "GET";
     path: "/api/events";
@@ -1019,7 +1101,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "revoke_key" | "rotate_key" | "stop_operation"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "revoke_key" | "rotate_key" | "stop_operation"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

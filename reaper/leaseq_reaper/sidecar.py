@@ -27,6 +27,8 @@ from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.cluster_metrics import ClusterMetrics
+from leaseq_reaper.duties.count_failures import INTERVAL_SECONDS as COUNT_SECONDS
+from leaseq_reaper.duties.count_failures import CountFailures
 from leaseq_reaper.duties.dead_workers import DeadWorkers
 from leaseq_reaper.duties.fold_statistics import FOLD_SECONDS, FoldStatistics
 from leaseq_reaper.duties.promote import Promote
@@ -86,7 +88,7 @@ def duties(engine: Engine) -> list[Duty]:
         on_loss=suspicion.suspend,
         on_leases=on_leases,
     )
-    promote, refill = Promote(stores), Refill(stores)
+    promote, refill, failures = Promote(stores), Refill(stores), CountFailures(stores)
     dead_workers = DeadWorkers(stores, recovery, suspicion, on_lost_list=reconcile.full_scan_soon)
     return [
         Duty("promote", config.promote_interval_seconds, promote.run_once, promote.idle.factor),
@@ -99,6 +101,7 @@ def duties(engine: Engine) -> list[Duty]:
         ),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
         Duty("fold", FOLD_SECONDS, FoldStatistics(stores.statistics).run_once),
+        Duty("failures", COUNT_SECONDS, failures.run_once, failures.idle.factor),
         Duty("prune", config.prune_interval_seconds, Prune(stores, config).run_once),
     ]
 

@@ -128,6 +128,9 @@ async def test_client_input_is_not_logged_at_info(
 PATHS = {
     "/api/census",
     "/api/events",
+    "/api/failures",
+    "/api/failures/{type_name}/{fingerprint}",
+    "/api/failures/{type_name}/{fingerprint}/acknowledge",
     "/api/keys",
     "/api/keys/{key_id}",
     "/api/keys/{key_id}/rotate",

@@ -27,6 +27,7 @@ from support.source_tree import ROOT
 
 # The scope that each operation needs. None: it is open to requests without a key.
 SCOPES_OF = {
+    "acknowledge": "operate",
     "attempts": "read",
     "cancel": "operate",
     "create_key": "admin",
@@ -39,6 +40,7 @@ SCOPES_OF = {
     "limit_key": "admin",
     "limit_tenant": "admin",
     "list_due": "read",
+    "list_failures": "read",
     "list_keys": "admin",
     "list_notices": "operate",
     "list_operations": "operate",
@@ -63,6 +65,7 @@ SCOPES_OF = {
     "show": "read",
     "show_check": "read",
     "show_overview": "read",
+    "show_failure": "read",
     "show_operation": "operate",
     "show_quota": "read",
     "show_type": "read",

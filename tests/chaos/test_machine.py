@@ -57,6 +57,7 @@ SOMETIMES = {
     "a worker dies with its ending written and not released": (
         "crash after succeed_attempts",
         "crash after settle_attempts",
+        "crash after settle_errored",
         "crash after settle_failed",
         "crash after commit",
     ),
@@ -64,6 +65,7 @@ SOMETIMES = {
     "the answer to a settle is lost": (
         "lose succeed_attempts",
         "lose settle_attempts",
+        "lose settle_errored",
         "lose settle_failed",
     ),
     "an ending is ambiguous": ("attempt.ambiguous",),

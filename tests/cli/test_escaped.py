@@ -30,7 +30,9 @@ from leaseq.observability.logs import (
     _render_safely,
 )
 from leaseq.observability.telemetry import INFO, Event
+from leaseq.safe_text.fingerprint import of_code
 from support.cli import Command, Stage
+from support.failures import count
 
 # Everything that Postgres can store: all but U+0000 and halves of pairs.
 HOSTILE = "".join(
@@ -79,12 +81,14 @@ class Crowd:
         with psycopg.connect(str(stage.config.postgres_url), autocommit=True) as conn:
             said = {"text": text, "json": json.dumps({"progress": text}), "worker": worker_id}
             conn.execute(
-                "update leaseq.workers set host = %(text)s, version = %(text)s where id = %(worker)s",
+                "update leaseq.workers set host = %(text)s, version = %(text)s, app_version = %(text)s where id = %(worker)s",
                 said,
             )
             conn.execute(
                 "update leaseq.tasks set progress = %(json)s where worker_id = %(worker)s", said
             )
+
+        assert stage.do(lambda engine: count(engine.stores.failures)) == 2
 
     def close(self, text: str) -> None:
         self.stage.do(
@@ -92,6 +96,7 @@ class Crowd:
         )
 
 
+VALUE_ERROR = of_code("error", "ValueError")
 # The arguments of each command, made from a crowd and its text.
 Table = dict[str, list[Callable[[Crowd, str], list[str]]]]
 TABLE: Table = {
@@ -201,6 +206,16 @@ TABLE: Table = {
         lambda c, t: ["top"],
         lambda c, t: ["top", "--json"],
         lambda c, t: ["top", "--queue", t],
+    ],
+    "failures": [
+        lambda c, t: ["failures"],
+        lambda c, t: ["failures", "--json"],
+        lambda c, t: ["failures", "--type", t],
+        lambda c, t: ["failures", "show", "add", VALUE_ERROR],
+        lambda c, t: ["failures", "show", "add", VALUE_ERROR, "--json"],
+        lambda c, t: ["failures", "show", "add", t],
+        lambda c, t: ["failures", "ack", t, "x"],
+        lambda c, t: ["failures", "ack", "add", VALUE_ERROR],
     ],
     "operations": [
         lambda c, t: ["operations"],

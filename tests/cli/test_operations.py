@@ -18,12 +18,14 @@ from leaseq.failpoints import VARIABLE
 from leaseq.ledger.operation_log import OperationFilter, OperationRecord
 from leaseq.model import DEFAULT_TENANT, State
 from support.cli import Command, Stage
+from support.failures import GONE
 from support.processes import environment
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 # A new command is of one of these kinds.
 READING = {
     "check",
+    "failures",
     "list",
     "operations",
     "queues",
@@ -42,6 +44,7 @@ CHANGING: dict[str, list[str]] = {
     "free-key": ["TASK"],
     "redrive": ["TASK"],
     "replay": ["TASK"],
+    "failures ack": ["add", GONE.fingerprint],
     "queues pause": ["mail"],
     "queues resume": ["mail"],
     "keys create": ["ci", "--scopes", "read"],
@@ -72,6 +75,8 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
     task_id = stage.submit(idempotency_key="order-1")
     if command in ("erase", "free-key", "redrive"):
         assert leaseq("cancel", task_id).exit_code == 0
+    if command == "failures ack":
+        stage.claim_and_fail(task_id)
     key = msgspec.json.decode(leaseq("keys", "create", "k", "--scopes", "read", "--json").stdout)
     known = {"TASK": task_id, "KEY": key["key"]["id"]}
     before = len(recorded(stage))
@@ -82,9 +87,10 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
     assert len(latest) == before + 1
     row, (noun, *verbs) = latest[0], command.replace("-", "_").split()
     verb = verbs[0] if verbs else noun
+    verb = "acknowledge" if verb == "ack" else verb
     assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in ("keys", "tenants") else verb)
     assert row.outcome == "done"
-    assert row.target == target or command == "keys create"
+    assert row.target == target or command in ("keys create", "failures ack")
     assert row.actor.startswith(f"command line ({USER}@")
     assert (row.key_id, row.tenant) == (None, "default" if target == task_id else None)
 

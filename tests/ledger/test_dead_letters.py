@@ -18,6 +18,7 @@ from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
+from leaseq.safe_text.fingerprint import of_code
 from support.ledger import (
     Held,
     cancelled,
@@ -86,7 +87,7 @@ async def test_only_a_failed_task_is_listed(
     await ledger.settle([*endings, errored(claims[3], then=State.FAILED)])
     assert await agree(plain) == 1
     cursor = await plain.execute("select task_id::text, code, fingerprint from leaseq.dead_letters")
-    assert await cursor.fetchall() == [(claims[3].task_id, "error", None)]
+    assert await cursor.fetchall() == [(claims[3].task_id, "error", of_code("error"))]
 
 
 async def test_any_text_of_an_error_is_listed(
@@ -119,8 +120,8 @@ async def test_a_batch_without_a_failed_task_has_the_statement_without_the_table
     monkeypatch.setattr(Session, "fetch", noting)
     await ledger.settle([succeeded(claims[0]), errored(claims[1])])
     await ledger.settle([errored(claims[2]), errored(claims[3], then=State.FAILED)])
-    assert sent == ["succeed_attempts", "settle_attempts", "settle_failed"]
-    assert "dead_letter" not in STATEMENTS["settle_attempts"]
+    assert sent == ["succeed_attempts", "settle_errored", "settle_failed"]
+    assert "dead_letter" not in STATEMENTS["settle_attempts"] + STATEMENTS["settle_errored"]
 
 
 async def test_a_fenced_ending_lists_nothing(

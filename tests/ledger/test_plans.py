@@ -50,6 +50,18 @@ from generate_series(1, {TASKS}) as n;
 insert into leaseq.tallies
 select now() - make_interval(secs => n), 'q', 't', 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, '{{1}}', '{{1}}'
 from generate_series(1, {TASKS}) as n;
+insert into leaseq.attempts (task_id, attempt, outcome, worker_id, started_at, finished_at, next_state, error)
+select id, 1, 'errored', 'w', now(), now(), 'SCHEDULED', '{{"code":"error","message":"gone"}}' from leaseq.tasks;
+insert into leaseq.uncounted_failures
+select id, 1, tenant, queue, type, attempt || 'f', 'error', '', '', 'errored', 'w', now() from leaseq.tasks;
+insert into leaseq.failures
+select type, id::text, tenant, 'error', '', '', array[queue], '{{}}', '{{}}', array[id], '{{1}}',
+    now() - interval '1 year' * random(), now() - interval '1 year' * random()
+from leaseq.tasks;
+insert into leaseq.failure_counts
+select type, id::text, 60, date_trunc('hour', now()) - hour * interval '1 hour', tenant, 'errored', 1
+from leaseq.tasks cross join generate_series(1, 5) as hour;
+analyze leaseq.attempts; analyze leaseq.uncounted_failures; analyze leaseq.failures; analyze leaseq.failure_counts;
 analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
 insert into leaseq.labels (name, value, tenant, task_id)
 select 'account', (ascii(right(id::text, 1)) % 7)::text, 'default', id from leaseq.tasks
@@ -71,6 +83,7 @@ LABELLED = rows.submission_arrays(WITH_LABELS) | (rows.label_arrays(WITH_LABELS)
 PLAIN = rows.plain_submissions([submission() for _ in range(200)]) or {}
 SUCCESSES = rows.success_arrays([succeeded(Claim(task_id, 1, "w")) for task_id in IDS])
 SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
+FAILURES = rows.failure_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 # Any state and attempt.
 SEEN: dict[str, Any] = {"seen_state": None, "seen_attempt": None}
@@ -140,9 +153,29 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_lockers": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
     "succeed_attempts": (SUCCESSES, {"tasks_pkey"}),
     "settle_attempts": (SETTLEMENTS, {"tasks_pkey"}),
-    "settle_failed": (
-        SETTLEMENTS | {"codes": quoted(["error"] * len(IDS))},
-        {"tasks_pkey"},
+    "settle_errored": (FAILURES, {"tasks_pkey"}),
+    "settle_failed": (FAILURES, {"tasks_pkey"}),
+    "count_failures": (
+        {"since": None, "limit": 5000, "most": 1000},
+        {"uncounted_failures_at", "failures_pkey"},
+    ),
+    "list_failures": (
+        {"tenant": None, "window": 3600.0, "dead_most": 1000, "limit": 51}
+        | dict.fromkeys(("type", "fingerprint", "queue", "state"))
+        | dict.fromkeys(("cursor_at", "cursor_type", "cursor_fingerprint")),
+        {"failures_last_seen", "failure_counts_pkey", "dead_letters_failures", "attempts_pkey"},
+    ),
+    "list_failed_attempts": (
+        {"type": "add", "fingerprint": "1", "tenant": "default", "limit": 20},
+        {"failures_pkey", "attempts_pkey", "tasks_pkey"},
+    ),
+    "acknowledge_failure": (
+        {"type": "add", "fingerprint": "1", "tenant": "default", "by": "ada"},
+        {"failures_pkey"},
+    ),
+    "prune_failures": (
+        {"fine": 7200.0, "coarse": 86400.0, "groups": 86400.0, "limit": 1000},
+        {"failure_counts_at", "failures_last_seen"},
     ),
     "add_dead_letters": ({"ids": IDS}, {"tasks_pkey"}),
     "discard_dead_letters": (
@@ -245,9 +278,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 # Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never
 # settles for that.
-CUSTOM_ONLY = {"list_dead_letters", "list_tasks", "list_written", "prune_tasks"}
+CUSTOM_ONLY = {"list_dead_letters", "list_failures", "list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
-GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters", "labels"}
+GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters", "labels", "attempts"}
+GROWING |= {"uncounted_failures", "failures", "failure_counts"}
 
 
 # The possible statistics an hour after they were gathered: that everything has ended, or that
@@ -311,7 +345,8 @@ def test_one_page_is_read_in_the_order_of_the_index(full: psycopg.Connection, na
 
 
 @pytest.mark.parametrize(
-    "name", ["claim_tasks", "succeed_attempts", "settle_attempts", "settle_failed"]
+    "name",
+    ["claim_tasks", "succeed_attempts", "settle_attempts", "settle_errored", "settle_failed"],
 )
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_rows_are_locked_in_the_order_in_which_they_were_sent(
@@ -353,8 +388,8 @@ LONE: dict[str, dict[str, Any]] = {
     "find_tasks": {"ids": IDS[:1], "tenant": "default"},
     "succeed_attempts": rows.success_arrays([succeeded(LEASE)]),
     "settle_attempts": rows.settlement_arrays([errored(LEASE)]),
-    "settle_failed": rows.settlement_arrays([errored(LEASE, then=State.FAILED)])
-    | {"codes": "{error}"},
+    "settle_errored": rows.failure_arrays([errored(LEASE)]),
+    "settle_failed": rows.failure_arrays([errored(LEASE, then=State.FAILED)]),
 }
 
 

@@ -20,6 +20,7 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.submission import accept
 from support.dispatch import leases_of
+from support.failures import GONE, count
 from support.requests import request_of
 
 T = TypeVar("T")
@@ -103,6 +104,13 @@ class Stage:
         self._settle(
             Settlement(claim, ending, Disposition(then, delay=60.0, retries=1, error=error))
         )
+
+    def claim_and_fail(self, task_id: str) -> None:
+        """Let the first attempt of a task fail, and count that, as a reaper does."""
+        claim = self.claim(task_id, self.open_worker())
+        ending = Ending(Outcome.ERRORED, error=GONE)
+        self._settle(Settlement(claim, ending, Disposition(State.FAILED, error=GONE)))
+        assert self.do(lambda engine: count(engine.stores.failures)) == 1
 
     def _settle(self, settlement: Settlement) -> None:
         async def work(engine: Engine) -> None:

@@ -83,7 +83,14 @@ async def test_failure_of_a_handler_is_stored_with_its_words_and_type(
 ) -> None:
     async with working(config, app):
         task = await client.ended(await client.submit("refuse", reason="card declined"))
-    assert error_of(task.error) == {"code": "failed", "message": "card declined", "type": "Fail"}
+    error = error_of(task.error)
+    assert len(error.pop("fingerprint")) == 12
+    assert error == {
+        "code": "failed",
+        "message": "card declined",
+        "type": "Fail",
+        "frame": "apps.probe:refuse",
+    }
 
 
 @pytest.mark.parametrize(

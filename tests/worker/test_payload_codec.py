@@ -17,6 +17,7 @@ from leaseq.errors import PayloadNotEncoded, PayloadTooLarge
 from leaseq.model import DEFAULT_TENANT, Outcome, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.submission import accept
+from leaseq.safe_text.fingerprint import of_code
 from leaseq.task import AsyncTask
 from support.api import open_api, problem
 from support.client import Client
@@ -110,7 +111,13 @@ async def test_the_reason_of_a_failure_is_readable_in_the_app(
         with pytest.raises(TaskFailed, match=f"refused by {MARKER}"):
             await handle.result()
         error = msgspec.json.decode((await handle.find()).error or b"")
-    assert error == {"code": "failed", "message": f"refused by {MARKER}", "type": "Fail"}
+    assert error.pop("frame").endswith(":mail_app.<locals>.mail")
+    assert error == {
+        "code": "failed",
+        "message": f"refused by {MARKER}",
+        "type": "Fail",
+        "fingerprint": of_code("failed", "Fail"),  # nothing of the message
+    }
     assert MARKER.encode() not in ((await client.find(handle.id)).error or b"")
 
 
@@ -168,7 +175,12 @@ async def test_a_worker_without_the_codec_or_its_key_hands_the_task_back(
         await until(lambda: is_scheduled(client, handle.id), seconds=30)
     task = await client.find(handle.id)
     error = msgspec.json.decode(task.error or b"")
-    assert error == {"code": "other_version", "message": said, "type": "CodecMismatch"}
+    assert error == {
+        "code": "other_version",
+        "message": said,
+        "type": "CodecMismatch",
+        "fingerprint": of_code("other_version", "CodecMismatch"),
+    }
     (attempt,) = await client.attempts(handle.id)
     assert (attempt.outcome, task.retry_count, task.hand_back_count) == (Outcome.RELEASED, 0, 1)
     # A worker that can decode it makes it due immediately.
@@ -199,6 +211,8 @@ async def test_a_codec_that_cannot_encode_ends_no_task_in_success_and_tells_noth
             task = await client.ended((await task_of(sender).submit(to=MARKER)).id)
     assert (task.state, task.attempt, task.result) == (State.FAILED, 2, None)
     error = msgspec.json.decode(task.error or b"")
+    assert error.pop("frame").endswith(":Broken.encode")
+    assert len(error.pop("fingerprint")) == 12
     assert error == {
         "code": "error",
         "message": "not kept, because the codec of the app raised OSError",

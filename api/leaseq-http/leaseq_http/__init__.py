@@ -17,6 +17,7 @@ from leaseq_http.async_client import AsyncClient
 from leaseq_http.client import Client
 from leaseq_http.errors import (
     Conflict,
+    FailureNotFound,
     Forbidden,
     ForeignAnswer,
     IdempotencyInFlight,
@@ -44,6 +45,7 @@ from leaseq_http.errors import (
     UnknownType,
     Unreachable,
 )
+from leaseq_http.failures import ErrorVariant, FailedAttempt, Failure, FailureDetail
 from leaseq_http.model import (
     AnyTaskEvent,
     Attempt,
@@ -78,8 +80,13 @@ __all__ = [
     "Client",
     "Conflict",
     "Depths",
+    "ErrorVariant",
     "Event",
     "Evidence",
+    "FailedAttempt",
+    "Failure",
+    "FailureDetail",
+    "FailureNotFound",
     "Forbidden",
     "ForeignAnswer",
     "IdempotencyInFlight",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -27,6 +27,13 @@ from leaseq_http.model import Task
 
 T = TypeVar("T")
 PROBLEM_JSON = "application/problem+json"
+
+
+class Page(Protocol):
+    """A part of a list. None: it is the last one."""
+
+    @property
+    def next_cursor(self) -> str | None: ...
 
 
 def read(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) -> T:
@@ -108,6 +115,7 @@ def result_of(task: Task, kind: Any, *, timeout: float) -> Any:
 
 __all__ = [
     "PROBLEM_JSON",
+    "Page",
     "error_of",
     "problem_error",
     "read",

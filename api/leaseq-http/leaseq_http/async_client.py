@@ -7,8 +7,9 @@ are decided in `calls.py`, `answers.py` and `retrying.py`, which send nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from random import random
 from time import monotonic
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -16,10 +17,11 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from leaseq_http import batches, calls
-from leaseq_http.answers import error_of, read, result_of
+from leaseq_http.answers import Page, error_of, read, result_of
 from leaseq_http.batches import Batch, Outcome
 from leaseq_http.calls import Call, TaskFilters
 from leaseq_http.errors import LeaseqHTTPError
+from leaseq_http.failures import Failure, FailureDetail, FailureFilters
 from leaseq_http.following import Following, following_task, following_tasks
 from leaseq_http.model import (
     AnyTaskEvent,
@@ -44,6 +46,7 @@ from leaseq_http.submission import Submission, SubmitOptions
 
 T = TypeVar("T")
 E = TypeVar("E")
+P = TypeVar("P", bound=Page)
 
 
 class AsyncClient:
@@ -194,23 +197,16 @@ class AsyncClient:
         return (await self._send(calls.attempts(task_id))).attempts
 
     async def why(self, task_id: str, *, idempotency_key: str | None = None) -> Why:
-        """Explain why a task is where it is, and what happens next; with its idempotency key also
-        after it was pruned. Raises `TaskNotFound`."""
+        """Explain why a task is where it is, with its key also a pruned one. Raises `TaskNotFound`."""
         return await self._send(calls.why(task_id, idempotency_key=idempotency_key))
 
     async def list_tasks(
         self, *, page_size: int = 50, **filters: Unpack[TaskFilters]
     ) -> AsyncIterator[TaskSummary]:
-        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200. The
-        filters are `state`, `queue`, `type`, `idempotency_key` and `labels`."""
-        cursor: str | None = None
-        while True:
-            page = await self._send(calls.list_tasks(page_size=page_size, cursor=cursor, **filters))
-            for task in page.tasks:
-                yield task
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200."""
+        page = partial(calls.list_tasks, page_size=page_size, **filters)
+        async for task in self._pages(page, lambda page: page.tasks):
+            yield task
 
     async def cancel(self, task_id: str, *, seen: str | None = None) -> Task:
         """Cancel a task. It is CANCELLED if it waited. If it is PROCESSING, its worker was asked to
@@ -241,16 +237,10 @@ class AsyncClient:
         return await self._send(calls.free_key(task_id))
 
     async def list_queues(self, *, page_size: int = 50) -> AsyncIterator[Queue]:
-        """Read the queues by name, with the deliveries that wait in each, page by page while you
-        iterate."""
-        cursor: str | None = None
-        while True:
-            page = await self._send(calls.list_queues(page_size=page_size, cursor=cursor))
-            for queue in page.queues:
-                yield queue
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        """Read the queues by name, with the deliveries that wait in each, page by page."""
+        page = partial(calls.list_queues, page_size=page_size)
+        async for queue in self._pages(page, lambda page: page.queues):
+            yield queue
 
     async def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
         """Pause a queue: no more of its tasks start. The reason is shown to others. Raises
@@ -267,14 +257,9 @@ class AsyncClient:
 
     async def list_types(self, *, page_size: int = 50) -> AsyncIterator[TaskType]:
         """Read the registered task types by name, page by page while you iterate."""
-        cursor: str | None = None
-        while True:
-            page = await self._send(calls.list_types(page_size=page_size, cursor=cursor))
-            for registered in page.types:
-                yield registered
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        page = partial(calls.list_types, page_size=page_size)
+        async for registered in self._pages(page, lambda page: page.types):
+            yield registered
 
     async def statistics(
         self,
@@ -298,17 +283,36 @@ class AsyncClient:
         key_id: str | None = None,
         page_size: int = 50,
     ) -> AsyncIterator[Operation]:
-        """Read the changes that were made through the API and the command line, newest first, page
-        by page while you iterate. `target` is a task, a queue, a key or a tenant."""
+        """Read the changes that were made, newest first, page by page while you iterate."""
+        given = {"action": action, "target": target, "key_id": key_id}
+        page = partial(calls.list_operations, page_size=page_size, **given)
+        async for operation in self._pages(page, lambda page: page.operations):
+            yield operation
+
+    async def list_failures(
+        self, *, page_size: int = 50, **filters: Unpack[FailureFilters]
+    ) -> AsyncIterator[Failure]:
+        """Read the causes for which attempts have failed, the last one first, page by page."""
+        page = partial(calls.list_failures, page_size=page_size, **filters)
+        async for failure in self._pages(page, lambda page: page.failures):
+            yield failure
+
+    async def show_failure(self, type_name: str, fingerprint: str) -> FailureDetail:
+        """Read one cause of failures, with its messages and recent attempts. Raises `NotFound`."""
+        return await self._send(calls.show_failure(type_name, fingerprint))
+
+    async def acknowledge(self, type_name: str, fingerprint: str) -> Failure:
+        """Acknowledge a cause of failures until it occurs in a new version. Raises `NotFound`."""
+        return await self._send(calls.acknowledge(type_name, fingerprint))
+
+    async def _pages(
+        self, call: Callable[..., Call[P]], items: Callable[[P], list[T]]
+    ) -> AsyncIterator[T]:
         cursor: str | None = None
         while True:
-            page = await self._send(
-                calls.list_operations(
-                    action=action, target=target, key_id=key_id, page_size=page_size, cursor=cursor
-                )
-            )
-            for operation in page.operations:
-                yield operation
+            page = await self._send(call(cursor=cursor))
+            for item in items(page):
+                yield item
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from leaseq_http.failures import Failure, FailureDetail, FailureFilters, FailurePage
 from leaseq_http.model import (
     AttemptList,
     OperationPage,
@@ -70,6 +71,11 @@ ROUTES = {
     "replay": Route("POST", "/api/tasks/{task_id}/replay"),
     "erase": Route("DELETE", "/api/tasks/{task_id}"),
     "free_key": Route("DELETE", "/api/tasks/{task_id}/idempotency-key"),
+    "list_failures": Route(
+        "GET", "/api/failures", ("type", "queue", "state", "window", "limit", "cursor")
+    ),
+    "show_failure": Route("GET", "/api/failures/{type_name}/{fingerprint}"),
+    "acknowledge": Route("POST", "/api/failures/{type_name}/{fingerprint}/acknowledge"),
     "list_operations": Route(
         "GET", "/api/operations", ("action", "target", "key_id", "limit", "cursor")
     ),
@@ -215,6 +221,26 @@ def free_key(task_id: str) -> Call[Task]:
     return _call("free_key", _as(Task), path={"task_id": task_id})
 
 
+def list_failures(
+    *, page_size: int = 50, cursor: str | None = None, **filters: Unpack[FailureFilters]
+) -> Call[FailurePage]:
+    """Read one page of failures."""
+    query = {**filters, "limit": page_size, "cursor": cursor}
+    return _call("list_failures", _as(FailurePage), query=query)
+
+
+def show_failure(type_name: str, fingerprint: str) -> Call[FailureDetail]:
+    """Read one failure."""
+    path = {"type_name": type_name, "fingerprint": fingerprint}
+    return _call("show_failure", _as(FailureDetail), path=path)
+
+
+def acknowledge(type_name: str, fingerprint: str) -> Call[Failure]:
+    """Acknowledge a failure."""
+    path = {"type_name": type_name, "fingerprint": fingerprint}
+    return _call("acknowledge", _as(Failure), path=path)
+
+
 def list_operations(
     *,
     action: str | None = None,
@@ -348,12 +374,14 @@ __all__ = [
     "Call",
     "Route",
     "TaskFilters",
+    "acknowledge",
     "attempts",
     "cancel",
     "erase",
     "follow_task",
     "follow_tasks",
     "free_key",
+    "list_failures",
     "list_operations",
     "list_queues",
     "list_tasks",
@@ -363,6 +391,7 @@ __all__ = [
     "replay",
     "resume",
     "show",
+    "show_failure",
     "statistics",
     "submit",
     "submit_batch",

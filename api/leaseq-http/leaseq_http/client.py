@@ -5,8 +5,9 @@ This file is made from `async_client.py` by `make generated`. Change that one.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import random
 from time import monotonic, sleep
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -14,10 +15,11 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from leaseq_http import batches, calls
-from leaseq_http.answers import error_of, read, result_of
+from leaseq_http.answers import Page, error_of, read, result_of
 from leaseq_http.batches import Batch, Outcome
 from leaseq_http.calls import Call, TaskFilters
 from leaseq_http.errors import LeaseqHTTPError
+from leaseq_http.failures import Failure, FailureDetail, FailureFilters
 from leaseq_http.following import Following, following_task, following_tasks
 from leaseq_http.model import (
     AnyTaskEvent,
@@ -42,6 +44,7 @@ from leaseq_http.submission import Submission, SubmitOptions
 
 T = TypeVar("T")
 E = TypeVar("E")
+P = TypeVar("P", bound=Page)
 
 
 class Client:
@@ -190,22 +193,15 @@ class Client:
         return (self._send(calls.attempts(task_id))).attempts
 
     def why(self, task_id: str, *, idempotency_key: str | None = None) -> Why:
-        """Explain why a task is where it is, and what happens next; with its idempotency key also
-        after it was pruned. Raises `TaskNotFound`."""
+        """Explain why a task is where it is, with its key also a pruned one. Raises `TaskNotFound`."""
         return self._send(calls.why(task_id, idempotency_key=idempotency_key))
 
     def list_tasks(
         self, *, page_size: int = 50, **filters: Unpack[TaskFilters]
     ) -> Iterator[TaskSummary]:
-        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200. The
-        filters are `state`, `queue`, `type`, `idempotency_key` and `labels`."""
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.list_tasks(page_size=page_size, cursor=cursor, **filters))
-            yield from page.tasks
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200."""
+        page = partial(calls.list_tasks, page_size=page_size, **filters)
+        yield from self._pages(page, lambda page: page.tasks)
 
     def cancel(self, task_id: str, *, seen: str | None = None) -> Task:
         """Cancel a task. It is CANCELLED if it waited. If it is PROCESSING, its worker was asked to
@@ -236,15 +232,9 @@ class Client:
         return self._send(calls.free_key(task_id))
 
     def list_queues(self, *, page_size: int = 50) -> Iterator[Queue]:
-        """Read the queues by name, with the deliveries that wait in each, page by page while you
-        iterate."""
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.list_queues(page_size=page_size, cursor=cursor))
-            yield from page.queues
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        """Read the queues by name, with the deliveries that wait in each, page by page."""
+        page = partial(calls.list_queues, page_size=page_size)
+        yield from self._pages(page, lambda page: page.queues)
 
     def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
         """Pause a queue: no more of its tasks start. The reason is shown to others. Raises
@@ -261,13 +251,8 @@ class Client:
 
     def list_types(self, *, page_size: int = 50) -> Iterator[TaskType]:
         """Read the registered task types by name, page by page while you iterate."""
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.list_types(page_size=page_size, cursor=cursor))
-            yield from page.types
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        page = partial(calls.list_types, page_size=page_size)
+        yield from self._pages(page, lambda page: page.types)
 
     def statistics(
         self,
@@ -291,16 +276,31 @@ class Client:
         key_id: str | None = None,
         page_size: int = 50,
     ) -> Iterator[Operation]:
-        """Read the changes that were made through the API and the command line, newest first, page
-        by page while you iterate. `target` is a task, a queue, a key or a tenant."""
+        """Read the changes that were made, newest first, page by page while you iterate."""
+        given = {"action": action, "target": target, "key_id": key_id}
+        page = partial(calls.list_operations, page_size=page_size, **given)
+        yield from self._pages(page, lambda page: page.operations)
+
+    def list_failures(
+        self, *, page_size: int = 50, **filters: Unpack[FailureFilters]
+    ) -> Iterator[Failure]:
+        """Read the causes for which attempts have failed, the last one first, page by page."""
+        page = partial(calls.list_failures, page_size=page_size, **filters)
+        yield from self._pages(page, lambda page: page.failures)
+
+    def show_failure(self, type_name: str, fingerprint: str) -> FailureDetail:
+        """Read one cause of failures, with its messages and recent attempts. Raises `NotFound`."""
+        return self._send(calls.show_failure(type_name, fingerprint))
+
+    def acknowledge(self, type_name: str, fingerprint: str) -> Failure:
+        """Acknowledge a cause of failures until it occurs in a new version. Raises `NotFound`."""
+        return self._send(calls.acknowledge(type_name, fingerprint))
+
+    def _pages(self, call: Callable[..., Call[P]], items: Callable[[P], list[T]]) -> Iterator[T]:
         cursor: str | None = None
         while True:
-            page = self._send(
-                calls.list_operations(
-                    action=action, target=target, key_id=key_id, page_size=page_size, cursor=cursor
-                )
-            )
-            yield from page.operations
+            page = self._send(call(cursor=cursor))
+            yield from items(page)
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor

@@ -17,6 +17,7 @@ The tree::
     |   |   +-- Forbidden               any 403
     |   |   +-- NotFound                any other 404
     |   |   |   +-- TaskNotFound        task_not_found
+    |   |   |   +-- FailureNotFound     failure_not_found
     |   |   |   +-- QueueUnknown        queue_unknown
     |   |   +-- Conflict                any other 409
     |   |   |   +-- TaskConflict        task_conflict
@@ -181,6 +182,12 @@ class TaskNotFound(NotFound):
     default_code = "task_not_found"
 
 
+class FailureNotFound(NotFound):
+    """There is no such cause of failures."""
+
+    default_code = "failure_not_found"
+
+
 class QueueUnknown(NotFound):
     """There is no such queue."""
 
@@ -300,6 +307,7 @@ def kind_of(code: str, status: int) -> type[ProblemError]:
 
 __all__ = [
     "Conflict",
+    "FailureNotFound",
     "Forbidden",
     "ForeignAnswer",
     "IdempotencyInFlight",

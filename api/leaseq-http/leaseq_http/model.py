@@ -29,6 +29,8 @@ class TaskError(Struct, frozen=True, kw_only=True):
     message: str
     type: str = ""  # class name of the exception
     traceback: str = ""
+    fingerprint: str = ""  # the same for failures of one cause
+    frame: str = ""  # of the application, as `module:function`
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):

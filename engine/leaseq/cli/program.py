@@ -61,6 +61,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "stats": ("stats:stats", "Show rates, failures, waits and run times of the last hours."),
         "queues": ("queues:queues", "List the queues, or pause or resume one."),
         "top": ("top:top", "Show the cluster as it is now, live in a terminal."),
+        "failures": (
+            "failures:failures",
+            "List why attempts have failed, or acknowledge a cause.",
+        ),
         "operations": (
             "operations:operations",
             "List who changed what: cancelled, erased, paused.",

@@ -25,6 +25,7 @@ ActionName = Literal[
     "free_key",
     "pause",
     "resume",
+    "acknowledge",
     "create_key",
     "rotate_key",
     "revoke_key",

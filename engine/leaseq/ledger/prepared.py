@@ -44,6 +44,7 @@ HOT = (
     "succeed_attempts",
     "settle_attempts",
     "settle_failed",
+    "settle_errored",
     "find_states",
     "find_changed",
     "take_tokens",

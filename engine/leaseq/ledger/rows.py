@@ -15,7 +15,7 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.lifecycle import LANES, SUCCESS, lane_of
@@ -39,8 +39,10 @@ from leaseq.model import (
     TaskSummary,
     WorkerRecord,
 )
+from leaseq.safe_text.fingerprint import HARMLESS, of_code
 
 T = TypeVar("T")
+NO_ERROR = TaskError("unknown", "", fingerprint="")
 Row = Sequence[Any]
 _encode = msgspec.json.Encoder().encode
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
@@ -293,10 +295,29 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
     }
 
 
-def error_codes(batch: Sequence[Settlement]) -> str:
-    """The array of settle_failed.sql with the codes of errors."""
-    errors = [s.disposition.error or s.ending.error for s in batch]
-    return quoted([None if e is None else _text(e.code).replace("\0", "?") for e in errors])
+def failure_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
+    """The arrays of settle_errored.sql and settle_failed.sql. An end that is no failure has no
+    fingerprint."""
+    errors = [s.disposition.error or s.ending.error or NO_ERROR for s in batch]
+    told = [(_plain_text(e.code), _plain_text(e.type), _plain_text(e.frame)) for e in errors]
+    codes, names, frames = zip(*told, strict=True)
+    return settlement_arrays(batch) | {
+        "codes": quoted(codes),
+        "exceptions": quoted(names),
+        "frames": quoted(frames),
+        "fingerprints": quoted([fingerprint_of(e) if is_failure(e) else None for e in errors]),
+    }
+
+
+def is_failure(error: TaskError | None) -> bool:
+    """Whether an attempt that ended with this error has failed: its end was not asked for."""
+    return error is not None and error.code not in HARMLESS
+
+
+def is_harmless(settlement: Settlement) -> bool:
+    """Whether an attempt has not failed, and does not make its task FAILED."""
+    is_dead = settlement.disposition.state is State.FAILED
+    return not (is_dead or is_failure(settlement.ending.error))
 
 
 def _error(error: TaskError | None) -> str | None:
@@ -304,8 +325,21 @@ def _error(error: TaskError | None) -> str | None:
     fail a whole batch."""
     if error is None:
         return None
-    return _encode(TaskError(*(_text(part) for part in astuple(error)))).decode()
+    told = TaskError(*(_text(part) for part in astuple(error)))
+    if is_failure(error):
+        told = replace(told, fingerprint=fingerprint_of(error))
+    return _encode(told).decode()
+
+
+def fingerprint_of(error: TaskError) -> str:
+    """The fingerprint of an error, by its code where no exception gave it one."""
+    return error.fingerprint or of_code(error.code, error.type)
 
 
 def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
+
+
+def _plain_text(text: str) -> str:
+    """As a value of an array, which holds no NUL."""
+    return _text(text).replace("\0", "?")

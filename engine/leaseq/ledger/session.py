@@ -101,6 +101,7 @@ POSITIONAL = {
     "succeed_attempts",
     "settle_attempts",
     "settle_failed",
+    "settle_errored",
     "handler_succeed",
     "find_states",
     "find_changed",

@@ -7,18 +7,18 @@ import; asking for one that does not exist is a programming error.
 
 Some files are parts of a statement, whose other parts are those of another file: submit_counted.sql
 and submit_labelled.sql those of submit_tasks.sql, handler_submit_labelled.sql those of
-handler_submit_tasks.sql, list_labelled.sql and list_dead_letters.sql those of list_tasks.sql, and
-settle_failed.sql those of settle_attempts.sql. So no second file lists the options of a submission, or the columns of a task or
-of an ending.
+handler_submit_tasks.sql, list_labelled.sql and list_dead_letters.sql those of list_tasks.sql,
+settle_errored.sql those of settle_attempts.sql, and settle_failed.sql those of settle_errored.sql.
+So no second file lists the options of a submission, or the columns of a task or of an ending.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
 
-# The columns of settled tasks follow this in settle_attempts.sql. A dead letter has these besides.
+# The columns of settled tasks follow this in settle_attempts.sql. A failure has these besides.
 SETTLED = "    returning\n"
-DEAD = "        t.tenant, t.finished_at,\n"
+ERRORED = "        t.tenant, t.finished_at,\n"
 
 
 def load_statements() -> dict[str, str]:
@@ -36,14 +36,14 @@ def load_statements() -> dict[str, str]:
 
 def _compose(statements: dict[str, str]) -> None:
     """Complete the statements whose files are parts."""
+    settle = statements["settle_attempts"].replace(SETTLED, SETTLED + ERRORED, 1)
+    statements["settle_errored"] = _with_parts(settle, statements["settle_errored"])
     for name, whole in (
-        ("submit_counted", statements["submit_tasks"]),
-        ("settle_failed", statements["settle_attempts"].replace(SETTLED, SETTLED + DEAD, 1)),
+        ("submit_counted", "submit_tasks"),
+        ("submit_labelled", "submit_counted"),
+        ("settle_failed", "settle_errored"),
     ):
-        statements[name] = _with_parts(whole, statements[name])
-    statements["submit_labelled"] = _with_parts(
-        statements["submit_counted"], statements["submit_labelled"]
-    )
+        statements[name] = _with_parts(statements[whole], statements[name])
     parameters, end, rest = statements["handler_submit_tasks"].rpartition("\n)")
     more = statements["handler_submit_labelled"].rstrip()
     statements["handler_submit_labelled"] = f"{parameters},\n{more}{end}{rest}"

@@ -218,8 +218,7 @@ class TaskLedger:
         """End attempts under their fences. By task id: those that counted; the others were fenced.
 
         The successes of one worker, which most endings are, have a statement of their own, which is
-        sent first. So where this raises, some of the endings may have counted. A batch that makes a
-        task FAILED has a statement that lists the task as a dead letter, too.
+        sent first. So where this raises, some of the endings may have counted.
         """
         TALLY.observe(BATCH_SIZE, len(batch), "settle")
         successes, others = rows.divide(sorted(batch, key=lambda s: s.claim.task_id))
@@ -231,12 +230,12 @@ class TaskLedger:
             for (task_id,) in found:
                 settled[task_id] = Settled(task_id, attempts[task_id], State.SUCCESS)
         if others:
-            params = rows.settlement_arrays(others)
-            if any(s.disposition.state is State.FAILED for s in others):
-                params["codes"] = rows.error_codes(others)
-                found = await self._session.fetch("settle_failed", params)
+            if all(map(rows.is_harmless, others)):
+                found = await self._session.fetch("settle_attempts", rows.settlement_arrays(others))
+            elif any(each.disposition.state is State.FAILED for each in others):
+                found = await self._session.fetch("settle_failed", rows.failure_arrays(others))
             else:
-                found = await self._session.fetch("settle_attempts", params)
+                found = await self._session.fetch("settle_errored", rows.failure_arrays(others))
             settled |= {row[0]: rows.to_settled(row) for row in found}
         return settled
 

@@ -49,15 +49,23 @@ class WorkerLedger:
         self._session = session
 
     async def open_worker(
-        self, worker_id: str, *, host: str, pid: int, queues: Sequence[str], version: str
+        self,
+        worker_id: str,
+        *,
+        host: str,
+        pid: int,
+        queues: Sequence[str],
+        version: str,
+        app_version: str | None = None,
     ) -> None:
-        """Record a new worker, before its first pull."""
+        """Record a new worker, before its first pull. `version` is that of leaseq."""
         params = {
             "worker_id": worker_id,
             "host": host,
             "pid": pid,
             "queues": list(queues),
             "version": version,
+            "app_version": app_version,
         }
         await self._session.fetch("open_worker", params)
 

@@ -103,6 +103,7 @@ class Engine:
         )
         self.access = Access(stores.api_keys, stores.tenants, stores.secrets)
         self.quotas = Quotas(stores.quotas, stores.tasks)
+        self.failures = stores.failures
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)
         self.census = CensusTaker(stores.census)

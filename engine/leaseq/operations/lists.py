@@ -25,6 +25,13 @@ from leaseq.ledger.bulk_operations import (
     Preview,
 )
 from leaseq.ledger.coming_tasks import ComingTaskLedger
+from leaseq.ledger.failures import (
+    FailedAttempt,
+    FailureFilter,
+    FailureGroup,
+    FailureLedger,
+    FailurePage,
+)
 from leaseq.ledger.fleet import FleetLedger
 from leaseq.ledger.notices import NoticeFilter, NoticeLedger, NoticeListing
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
@@ -57,6 +64,7 @@ class Lists:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._tasks = TaskLists(session)
+        self._failures = FailureLedger(session)
         self._queues = QueueLedger(session)
         self._workers = WorkerLedger(session)
         self._operations = OperationLog(session)
@@ -79,6 +87,25 @@ class Lists:
         """The attempts of a task that did not succeed."""
         async with self.turn():
             return await self._tasks.list_attempts(task_id, tenant=tenant)
+
+    async def list_failures(self, wanted: FailureFilter, *, tenant: str | None) -> FailurePage:
+        """One page of the groups of failures of a tenant (None: of all), the newest first."""
+        async with self.turn():
+            return await self._failures.list_groups(wanted, tenant=tenant)
+
+    async def find_failure(
+        self, type_name: str, fingerprint: str, *, tenant: str | None
+    ) -> FailureGroup | None:
+        """One group of failures, or None."""
+        async with self.turn():
+            return await self._failures.find_group(type_name, fingerprint, tenant=tenant)
+
+    async def list_failed_attempts(
+        self, type_name: str, fingerprint: str, *, tenant: str | None
+    ) -> list[FailedAttempt]:
+        """The newest attempts of a group of failures."""
+        async with self.turn():
+            return await self._failures.list_attempts(type_name, fingerprint, tenant=tenant)
 
     async def list_queues(self, *, after: str, limit: int) -> list[QueueRecord]:
         """The next known queues by name."""

@@ -21,6 +21,7 @@ from leaseq.ledger.census import CensusLedger
 from leaseq.ledger.cluster import ClusterLedger
 from leaseq.ledger.dead_letters import DeadLetterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
+from leaseq.ledger.failures import FailureLedger
 from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.notices import NoticeLedger
@@ -63,6 +64,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     statistics: StatisticsLedger
     cluster: ClusterLedger
     census: CensusLedger
+    failures: FailureLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -99,6 +101,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         statistics=StatisticsLedger(session),
         cluster=ClusterLedger(session),
         census=CensusLedger(session),
+        failures=FailureLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

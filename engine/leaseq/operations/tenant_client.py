@@ -7,7 +7,8 @@ not a look at the tasks of another one.
 
 from __future__ import annotations
 
-from leaseq.errors import TaskConflict, TaskMoved, TaskNotFound
+from leaseq.errors import FailureNotFound, TaskConflict, TaskMoved, TaskNotFound
+from leaseq.ledger.failures import FailureLedger
 from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import (
@@ -49,6 +50,7 @@ class TenantClient:
         self.submit_many = submit_many
         self._ledger = ledger
         self._lists = TaskLists(ledger.session)
+        self._failures = FailureLedger(ledger.session)
         self._waiter = waiter
 
     async def find(self, task_id: str) -> Task:
@@ -170,6 +172,15 @@ class TenantClient:
         raise TaskConflict(
             f"the idempotency key of task {task_id} has expired, and does not stand for it any more"
         )
+
+    async def acknowledge(self, type_name: str, fingerprint: str, *, by: str) -> None:
+        """Acknowledge a group of failures, until it occurs in a version of the application in which
+        it is not known so far. It is safe to repeat. Raises `FailureNotFound`."""
+        if not await self._failures.acknowledge(type_name, fingerprint, tenant=self.tenant, by=by):
+            raise FailureNotFound(
+                f"no failure of type {type_name} has the fingerprint {fingerprint}"
+            )
+        emit("failure.acknowledged", type=type_name, fingerprint=fingerprint)
 
 
 def _pair(seen: Seen | None) -> tuple[State, int] | None:

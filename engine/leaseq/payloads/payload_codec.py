@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from leaseq.errors import CodecMismatch
 from leaseq.model import Task, TaskError
 from leaseq.safe_text.exceptions import name_of
+from leaseq.safe_text.fingerprint import of_code
 
 VERSION = "v1"
 ENCODED = "encoded by the codec of the app"
@@ -120,12 +121,16 @@ class ContentCodec:
         if is_own(error):
             return error
         content = _encode(_Texts(error.message, error.traceback))
+        # That of an error without a traceback is a hash of its message, by which a reader could
+        # guess a short one.
+        kept = error.fingerprint if error.traceback else of_code(error.code, error.type)
+        shown = TaskError(error.code, ENCODED, type=error.type, fingerprint=kept, frame=error.frame)
         try:
             data = b64encode(self._codec.encode(content)).decode()
         except Exception as failed:
             lost = f"not kept, because the codec of the app raised {name_of(failed)}"
-            return TaskError(error.code, lost, type=error.type)
-        return TaskError(error.code, ENCODED, type=error.type, leaseq_codec=VERSION, data=data)
+            return replace(shown, message=lost)
+        return replace(shown, leaseq_codec=VERSION, data=data)
 
     def decode_error(self, error: bytes) -> bytes:
         """A stored error with its message and traceback. Raises `CodecMismatch`."""

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from leaseq.model import TaskError
+from leaseq.safe_text.fingerprint import of_frames, of_text
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
@@ -54,12 +55,16 @@ def describe(error: BaseException, code: str, *, frames: bool = True) -> TaskErr
     """The stored description of an exception. Without `frames` there is no traceback."""
     name = name_of(error)
     message = text_of(error)
+    shown = storable(message, MESSAGE_LIMIT)
     trace = trace_of(error) if frames else ""
+    place = of_frames(error, code, name) if frames else of_text(error, code, name, shown)
     return TaskError(
         code,
-        storable(message, MESSAGE_LIMIT),
+        shown,
         type=name,
         traceback=storable(trace, -TRACEBACK_LIMIT),
+        fingerprint=place.fingerprint,
+        frame=storable(place.frame, NAME_LIMIT),
     )
 
 

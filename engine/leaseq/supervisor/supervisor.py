@@ -193,6 +193,7 @@ class Supervisor:
             pid=os.getpid(),
             queues=spec.queues,
             version=__version__,
+            app_version=self._config.app_version,
         )
         reach("worker.recorded")
         await self._beat.open(spec.worker_id)

@@ -1,4 +1,4 @@
--- settle: PROCESSING -> FAILED and any other state, as settle_attempts.sql does, for a batch in which an
+-- settle: PROCESSING -> FAILED and any other state, as settle_errored.sql does, for a batch in which an
 -- ending makes its task FAILED. These parts are added to it, before its last line (statements.py): they
 -- list and count each task that has become FAILED, so a task and its row are written by one statement,
 -- hence in one transaction. A batch without a FAILED has the statement without them, because even parts
@@ -8,9 +8,9 @@
 dead as (
     insert into leaseq.dead_letters (task_id, tenant, queue, type, failed_at, code, fingerprint)
     -- a batch may hold two endings of one task
-    select distinct on (s.id) s.id, s.tenant, s.queue, s.type, s.finished_at, coalesce(e.code, 'unknown'), null
+    select distinct on (s.id) s.id, s.tenant, s.queue, s.type, s.finished_at, e.code, e.fingerprint
     from settled as s
-    join unnest(%(ids)s::uuid[], %(attempts)s::integer[], %(codes)s::text[]) as e (id, attempt, code)
+    join unnest(%(ids)s::uuid[], %(attempts)s::integer[], %(codes)s::text[], %(fingerprints)s::text[]) as e (id, attempt, code, fingerprint)
         on e.id = s.id and e.attempt = s.attempt
     where s.state = 'FAILED'
     on conflict (task_id) do update

@@ -17,7 +17,7 @@ with failed as materialized (
             when strpos(error::text, '\u0000') > 0 then 'unknown'
             else coalesce(error ->> 'code', 'unknown')
         end,
-        null
+        case when erased_at is null then substring(error::text from '"fingerprint":"([0-9a-f]{12})"') end
     from failed
     on conflict (task_id) do nothing
     returning task_id, tenant, queue, type

@@ -1,0 +1,1 @@
+"""The routes about failures, grouped by type and fingerprint."""
