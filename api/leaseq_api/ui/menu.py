@@ -19,6 +19,7 @@ class Entry(Struct, frozen=True):
 MENU = (
     Entry("Overview", "/ui", "o"),
     Entry("Queues", "/ui/queues", "q"),
+    Entry("Tasks", "/ui/tasks", "t"),
     Entry("Running", "/ui/running", "r"),
     Entry("Workers", "/ui/workers", "w"),
     Entry("Types", "/ui/types", "y"),

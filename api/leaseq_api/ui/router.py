@@ -16,13 +16,17 @@ from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.page import AnyRequest, check_query
 from leaseq_api.ui.pages import (
     check,
+    compare,
     due,
     operations,
     overview,
     queues,
     running,
     submit,
+    task,
+    task_actions,
     task_types,
+    tasks,
     workers,
 )
 
@@ -39,6 +43,10 @@ PAGES = (
     *check.HANDLERS,
     *operations.HANDLERS,
     *submit.HANDLERS,
+    *tasks.HANDLERS,
+    *task.HANDLERS,
+    *task_actions.HANDLERS,
+    *compare.HANDLERS,
 )
 
 Rest = Annotated[str, PathParameter(description="The rest of an address that does not exist")]
