@@ -6,6 +6,7 @@ tenant sees the failures of its tasks only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -53,7 +54,7 @@ async def list_failures(request: AnyRequest, service: Injected) -> Response[Fail
     Attempts of one type with one fingerprint have one cause: the same code and class of exception,
     raised in the same place of the application.
     """
-    wanted = _read_filter(request)
+    wanted = to_filter(dict(request.query_params.multi_items()))
     page = await service.lists.list_failures(wanted, tenant=principal_of(request.scope).tenant)
     return Response(failure_page(page, contents=may_read_contents(request.scope)))
 
@@ -68,7 +69,7 @@ async def show_failure(
 ) -> Response[FailureDetail]:
     """Show one cause of failures, with its messages and its recent attempts."""
     tenant = principal_of(request.scope).tenant
-    group = await _find(service, type_name, fingerprint, tenant=tenant)
+    group = await find_failure(service, type_name, fingerprint, tenant=tenant)
     recent = await service.lists.list_failed_attempts(type_name, fingerprint, tenant=tenant)
     contents = may_read_contents(request.scope)
     return Response(failure_detail(group, recent, contents=contents))
@@ -88,13 +89,14 @@ async def acknowledge(
     _check_names(type_name, fingerprint)
     await service.operator_of(request.scope).acknowledge(type_name, fingerprint)
     tenant = principal_of(request.scope).tenant
-    group = await _find(service, type_name, fingerprint, tenant=tenant)
+    group = await find_failure(service, type_name, fingerprint, tenant=tenant)
     return Response(failure_view(group, contents=may_read_contents(request.scope)))
 
 
-async def _find(
+async def find_failure(
     service: Service, type_name: str, fingerprint: str, *, tenant: str | None
 ) -> FailureGroup:
+    """One group of failures. Raises `FailureNotFound`, and `Refused` for names that cannot be."""
     _check_names(type_name, fingerprint)
     group = await service.lists.find_failure(type_name, fingerprint, tenant=tenant)
     if group is None:
@@ -111,11 +113,10 @@ def _check_names(type_name: str, fingerprint: str) -> None:
             )
 
 
-def _read_filter(request: AnyRequest) -> FailureFilter:
+def to_filter(given: Mapping[str, str]) -> FailureFilter:
+    """The filter of a query. Raises `Refused`."""
     try:
-        query = msgspec.convert(
-            dict(request.query_params.multi_items()), FailureQuery, strict=False
-        )
+        query = msgspec.convert(given, FailureQuery, strict=False)
     except msgspec.ValidationError as error:
         raise Refused("parameter_invalid", str(error).replace("$.", "")) from None
     for name, value in (("type", query.type), ("queue", query.queue)):
@@ -146,4 +147,4 @@ router = Router(
     tags=["operate"],
 )
 
-__all__ = ["router"]
+__all__ = ["Fingerprint", "TypeName", "find_failure", "router", "to_filter"]

@@ -26,6 +26,7 @@ MENU = (
     Entry("Due", "/ui/due", "d"),
     Entry("Check", "/ui/check", "c"),
     Entry("Operations", "/ui/operations", "p"),
+    Entry("Failures", "/ui/failures", "f"),
 )
 
 __all__ = ["MENU", "Entry"]

@@ -18,6 +18,7 @@ from leaseq_api.ui.pages import (
     check,
     compare,
     due,
+    failures,
     operations,
     overview,
     queues,
@@ -47,6 +48,7 @@ PAGES = (
     *task.HANDLERS,
     *task_actions.HANDLERS,
     *compare.HANDLERS,
+    *failures.HANDLERS,
 )
 
 Rest = Annotated[str, PathParameter(description="The rest of an address that does not exist")]

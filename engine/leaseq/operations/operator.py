@@ -152,9 +152,13 @@ class Operator:
         async with self.recorded("resume", queue, request_id=request_id):
             return await self._pause(queue, paused=False)
 
-    async def acknowledge(self, type_name: str, fingerprint: str) -> None:
-        """Acknowledge a group of failures, as `TenantClient.acknowledge` does."""
-        async with self.recorded("acknowledge", f"{type_name}/{fingerprint}"):
+    async def acknowledge(
+        self, type_name: str, fingerprint: str, *, request_id: str | None = None
+    ) -> None:
+        """Acknowledge a group of failures, as `TenantClient.acknowledge` does. Raises `Repeated`
+        where the request was done before."""
+        target = f"{type_name}/{fingerprint}"
+        async with self.recorded("acknowledge", target, request_id=request_id):
             await self._tasks.acknowledge(type_name, fingerprint, by=self._actor.name)
 
     async def create_key(
