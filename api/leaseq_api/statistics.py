@@ -5,7 +5,7 @@ They are those of all tenants, so a request that is bound to a tenant is refused
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from litestar import Request, Response, Router, get
 from litestar.params import QueryParameter
@@ -18,8 +18,13 @@ from leaseq_api.refused import Refused
 from leaseq_api.security.principal import require_unbound
 from leaseq_api.service import Injected
 
+# In the order that the window has in the answer: generators make one type of both.
 StatisticsWindow = Annotated[
-    Window, QueryParameter(description="How far back, until now", schema_extra={"type": "string"})
+    Window,
+    QueryParameter(
+        description="How far back, until now",
+        schema_extra={"type": "string", "enum": sorted(get_args(Window))},
+    ),
 ]
 _NAME = {"max_length": 128, "pattern": "^[A-Za-z0-9_.-]*$"}
 OneQueue = Annotated[

@@ -76,6 +76,23 @@ async def test_two_clicks_make_one_task(api: Api, plain: Connection) -> None:
     assert third["task_id"] != first["task_id"]
 
 
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ({"idempotency_key": ""}, "idempotency_key_invalid"),
+        ({"queue": ""}, "submission_invalid"),
+        ({"max_attempts": 0}, "submission_invalid"),
+        ({"timeout_seconds": 0}, "submission_invalid"),
+    ],
+)
+async def test_an_empty_option_is_not_taken_for_one_that_is_missing(
+    api: Api, option: dict[str, Any], code: str
+) -> None:
+    original = await api.submitted()
+    answer = await api.client.post(f"/api/tasks/{original}/replay", json=option)
+    assert problem(answer, code)
+
+
 class Sum(msgspec.Struct):
     n: int
 

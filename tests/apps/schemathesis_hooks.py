@@ -2,8 +2,10 @@
 
 A key that comes again with another content is refused, so that a key which was sent before is
 replaced. A tenant of an API key has to exist, so that keys are created without one, and its burst
-is at least a tenth of its rate. An answer is held for as long as the client asks, so that a long
-but valid `wait` is shortened. Everything else is sent as it was made.
+is at least a tenth of its rate. Its name has printable characters, which no pattern of the document
+can list. A cursor of failures comes from a page, so that one that was made up is left out. An
+operation on many tasks names some of them. An answer is held for as long as the client asks, so
+that a long but valid `wait` is shortened. Everything else is sent as it was made.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 import schemathesis
 
 KEY = "Idempotency-Key"
+KEY_FIELD = "idempotency_key"
 LONGEST_WAIT_SECONDS = 0.05
 NAME = re.compile("[A-Za-z0-9_.-]{1,128}")
 
@@ -38,25 +41,75 @@ def from_lines(_context: Any, response: Any) -> Any:
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     """Change the few values that would make an honest request fail or last."""
-    key = (case.headers or {}).get(KEY)
-    if isinstance(key, str):
-        if key in _seen:
-            case.headers[KEY] = f"again-{next(_numbers)}"
-        _seen.add(key)
-    if case.path.startswith("/api/keys") and isinstance(case.body, dict):
+    _change_keys(case)
+    _change_bodies(case)
+    if case.path == "/api/failures" and "cursor" in (case.query or {}):
+        case.query = {name: value for name, value in case.query.items() if name != "cursor"}
+    if case.path.endswith("/events"):
+        _shorten(case, "seconds")
+    _shorten(case, "wait", longest=60)
+
+
+def _change_keys(case: Any) -> None:
+    """Send each idempotency key once."""
+    if KEY in (case.headers or {}):
+        case.headers[KEY] = _fresh(case.headers[KEY])
+    if case.path.endswith("/batch"):
+        items = case.body if isinstance(case.body, list) else [case.body]
+        _seen.update(str(item.get(KEY_FIELD)) for item in items if isinstance(item, dict))
+    if case.path.endswith("/replay") and isinstance(case.body, dict):
+        # without a key it would have that of the replay before
+        key = case.body.get(KEY_FIELD)
+        case.body = case.body | {KEY_FIELD: _fresh("again" if key is None else key)}
+
+
+def _change_bodies(case: Any) -> None:
+    """Change the bodies of the routes whose rules a document cannot state."""
+    if not isinstance(case.body, dict):
+        return
+    if case.path.startswith("/api/keys"):
         if _names_a_tenant(case.body):
             case.body = case.body | {"tenant": None}
         if _has_small_burst(case.body):
             case.body = case.body | {"burst": None}
-    if case.path.endswith("/events"):
-        _shorten(case, "seconds")
-    _shorten(case, "wait", longest=60)
+        if _has_odd_name(case.body):
+            case.body = case.body | {"name": "printable"}
+    if case.path.startswith("/api/operations"):
+        _name_tasks(case)
 
 
 def _names_a_tenant(body: dict[str, Any]) -> bool:
     """Whether a key is to be bound to a tenant, which does not exist."""
     tenant = body.get("tenant")
     return isinstance(tenant, str) and NAME.fullmatch(tenant) is not None
+
+
+def _has_odd_name(body: dict[str, Any]) -> bool:
+    """Whether the name of a key has a valid length, and characters that are not printable."""
+    name = body.get("name")
+    return isinstance(name, str) and 1 <= len(name) <= 128 and not name.isprintable()
+
+
+def _name_tasks(case: Any) -> None:
+    """Select tasks in the filter of an operation that selects none. A cancel takes no error."""
+    chosen = case.body.get("filter")
+    if not isinstance(chosen, dict):
+        return
+    if case.body.get("action") == "cancel" and isinstance(chosen.get("error"), str):
+        chosen = chosen | {"error": None}
+    if all(chosen.get(name) is None for name in ("error", "ids", "queue", "type")):
+        chosen = chosen | {"queue": "default"}
+    case.body = case.body | {"filter": chosen}
+
+
+def _fresh(key: Any) -> Any:
+    """A key that was not sent before."""
+    if not isinstance(key, str):
+        return key
+    if key in _seen:
+        key = f"again-{next(_numbers)}"
+    _seen.add(key)
+    return key
 
 
 def _has_small_burst(body: dict[str, Any]) -> bool:

@@ -57,7 +57,8 @@ async def test_the_pace_is_that_of_the_tasks_before_the_heads(
     for n, task_id in enumerate(ids[:10]):
         await plain.execute(
             "update leaseq.tasks set started_at = now() - make_interval(secs => %s) where id = %s",
-            [10 - n, task_id],
+            # in two halves of half a minute, with time between them
+            [30 - n if n < 5 else 10 - n, task_id],
         )
     await plain.execute("update leaseq.tasks set started_at = now() where id = %s", [ids[11]])
     pace = await facts.measure_pace("mail", [ids[10], ids[10]])

@@ -32,6 +32,14 @@ document.addEventListener("securitypolicyviolation", (event) => window.violation
   `${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"""
 
 
+# The errors of Chromium when a page goes away while an expression is awaited.
+LEFT = ("navigated or closed", "context was destroyed", "context with specified id")
+
+
+class PageLeft(AssertionError):
+    """The page has led to another one before an expression had its value."""
+
+
 class Tab:
     """One page of a running browser."""
 
@@ -137,13 +145,19 @@ class Tab:
         return ran["result"].get("value")
 
     async def until(self, condition: str) -> None:
-        """Wait until an expression is true."""
-        await self.run(
-            f"""new Promise((done) => {{
-              const look = () => ({condition}) ? done() : setTimeout(look, 20);
-              look();
-            }})"""
-        )
+        """Wait until an expression is true, on this page or on one that follows it."""
+        waiting = f"""new Promise((done) => {{
+          const look = () => ({condition}) ? done() : setTimeout(look, 20);
+          look();
+        }})"""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await self.run(waiting)
+                except PageLeft:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
 
     async def click(self, selector: str) -> None:
         """Click the first element that matches, as soon as there is one."""
@@ -163,7 +177,9 @@ class Tab:
         params = message.get("params", {})
         match message.get("method"):
             case None if "error" in message:
-                self._answers[message["id"]].set_exception(AssertionError(message["error"]))
+                left = any(sign in message["error"]["message"] for sign in LEFT)
+                error = (PageLeft if left else AssertionError)(message["error"])
+                self._answers[message["id"]].set_exception(error)
             case None:
                 self._answers[message["id"]].set_result(message["result"])
             case "Page.loadEventFired":

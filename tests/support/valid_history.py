@@ -7,6 +7,7 @@ keeps the rows as the ledger would, so that the evidence of it is good unless a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -304,13 +305,25 @@ class Story:
             scenario="story", about="", seed=1, minutes=1, workers=1, command="", began=0, ended=self.at + TICK,
             config={"LEASEQ_MAX_CRASHES": str(MAX_CRASHES), **(config or {})}, accounts=ACCOUNTS, cents=ACCOUNTS * CENTS,
         )  # fmt: skip
+        tasks = [
+            {"queue": "default"} | row | {name: _seconds(row[name]) for name in TIME_COLUMNS}
+            for row in self.tasks.values()
+        ]
+        dead = [row for row in tasks if row["state"] == "FAILED"]
+        counts = Counter((row["queue"], row["type"]) for row in dead)
         snapshot = Snapshot(
             at=self.at,
             drained=drained,
             waited_seconds=1.0,
-            tasks=[
-                row | {name: _seconds(row[name]) for name in TIME_COLUMNS}
-                for row in self.tasks.values()
+            tasks=tasks,
+            dead_letters=[
+                {name: row[name] for name in ("task_id", "queue", "type")}
+                | {"failed_at": row["finished_at"]}
+                for row in dead
+            ],
+            letter_counts=[
+                {"queue": queue, "type": name, "letters": count}
+                for (queue, name), count in counts.items()
             ],
             attempts=[dict(row) for row in self.attempts],
             keys=[dict(row) for row in self.keys],

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from litestar import Response
 from litestar.exceptions import HTTPException
+from litestar.types import Scope
 
 from leaseq.errors import LeaseqError, ServerUnreachable
 from leaseq_api import problems
@@ -28,11 +29,17 @@ AGAIN_SECONDS = 5
 SIGN_IN = ("key_missing", "key_expired", "key_revoked", "key_invalid")
 
 
+def _address(scope: Scope) -> str:
+    """The path and the query of a request, to come back to after a login."""
+    query = scope["query_string"]
+    return (scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
+
+
 def _answer(request: AnyRequest, found: Response[Problem], *, slow: bool) -> Response[Any]:
     problem = found.content
     reads = request.method == "GET"
     if problem.code in SIGN_IN:
-        target = request.scope["raw_path"].decode("latin-1") if reads else ROOT
+        target = _address(request.scope) if reads else ROOT
         return see_other(f"{ROOT}/login?next={quote(target, safe='/')}")
     kept = {
         name: value

@@ -15,7 +15,7 @@ from leaseq_api.ui.page import AnyRequest
 from leaseq_api.ui.templates import render
 
 # An address of the dashboard, and of no other site.
-_NEXT = re.compile(rf"{ROOT}(/[A-Za-z0-9_.-]+)*")
+_NEXT = re.compile(rf"{ROOT}(/[A-Za-z0-9_.-]+)*(\?[A-Za-z0-9_.~%&=:+-]*)?")
 STATUS = {"too_many_attempts": 429}
 
 

@@ -8,6 +8,7 @@ task (docs/replay.md). The new task has a key, so that a request that is repeate
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,7 @@ from leaseq.operations.submission import PRIORITIES, Request, accept
 from leaseq.options import NO_OPTIONS, SubmitOptions
 
 REPLAY_OF = "leaseq-replay-of"
+T = TypeVar("T")
 _NAMES = {priority: name for name, priority in PRIORITIES.items()}
 
 
@@ -60,19 +62,24 @@ async def accept_replay(
         payload=payload,
         options=replace(
             options,
-            queue=options.queue or original.queue,
-            priority=options.priority or _NAMES[original.priority],
-            max_attempts=options.max_attempts or original.max_attempts,
-            timeout_seconds=options.timeout_seconds or original.timeout_seconds,
-            labels=original.labels if options.labels is None else options.labels,
+            queue=_or(options.queue, original.queue),
+            priority=_or(options.priority, _NAMES[original.priority]),
+            max_attempts=_or(options.max_attempts, original.max_attempts),
+            timeout_seconds=_or(options.timeout_seconds, original.timeout_seconds),
+            labels=_or(options.labels, original.labels),
         ),
-        idempotency_key=wanted.idempotency_key or default_key(original.task_id),
+        idempotency_key=_or(wanted.idempotency_key, default_key(original.task_id)),
         trace_context=wanted.trace_context,
     )
     known = await types.look_again(original.type)
     submission = accept(request, config, tenant=original.tenant, known=known)
     headers = msgspec.json.decode(submission.headers) if submission.headers else {}
     return replace(submission, headers=msgspec.json.encode(headers | {REPLAY_OF: original.task_id}))
+
+
+def _or(given: T | None, default: T) -> T:
+    """A value that was given, even an empty one, so that it is checked."""
+    return default if given is None else given
 
 
 __all__ = ["REPLAY_OF", "Replay", "accept_replay", "default_key"]
