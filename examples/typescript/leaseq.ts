@@ -1150,7 +1150,7 @@ export interface Operations {
   statistics: {
     method: "GET";
     path: "/api/stats";
-    query: { window?: "1h" | "6h" | "24h" | "7d"; queue?: string; type?: string; };
+    query: { window?: "1h" | "24h" | "6h" | "7d"; queue?: string; type?: string; };
     body: undefined;
     answer: Statistics;
   };
