@@ -28,6 +28,8 @@ PAGES = {entry.word.lower().replace(" ", "-"): entry.path for entry in MENU} | {
 AXE = (Path(__file__).parents[1] / "axe" / "axe.min.js").read_text(encoding="utf-8")
 # Each violation: the rule, and the first element that breaks it.
 EXCESS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Each theme and each width once: it takes most of the time of the test.
+AXED = {("light", 1280), ("dark", 360)}
 RUN_AXE = """axe.run().then((found) => found.violations.map(
   (each) => `${each.id}: ${each.nodes[0].html} ${each.nodes[0].failureSummary}`))"""
 
@@ -54,8 +56,9 @@ async def test_every_page_keeps_to_its_policy_and_its_width(
                     where = f"{path} {theme} {width}"
                     assert await tab.run("window.violations") == [], where
                     assert await tab.run(EXCESS) == 0, where
-                    await tab.run(AXE)
-                    assert await tab.run(RUN_AXE) == [], where
+                    if (theme, width) in AXED:
+                        await tab.run(AXE)
+                        assert await tab.run(RUN_AXE) == [], where
         wrong = [each for each in tab.errors if "404" not in each]
         assert wrong == []
         sent = {urlsplit(each["url"]) for each in tab.requests}
