@@ -9,33 +9,25 @@ their units.
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from leaseq.addresses import check_host, check_hosts, check_proxies
-from leaseq.app_version import check_app_version
+from leaseq.config_checks import PREFIX, SCHEMES, SECRET_CHARACTERS, check_value, variable_of
 from leaseq.errors import ConfigInvalid
 
 __all__ = ["FILE_VARIABLES", "Config", "hide_secrets", "split_secrets", "take_over"]
 
-PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks. The services ignore them.
 FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
-# Names with colons between them. A brace would move the hash tag of a key, a glob character would
-# widen a pattern, and CLIENT SETNAME refuses blanks and non-ASCII characters.
-REDIS_PREFIX = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*")
 HEARTBEATS_PER_LEASE = 3
 # Deliveries that a lane holds. With a small window the workers keep waiting for the reaper; small
 # values are for tests.
 DISPATCH_WINDOW = 20_000
 FEWEST_DELIVERIES = 10
-SECRET_CHARACTERS = 16_384
 DAY = 86_400.0
 MIB = 1_048_576
 
@@ -169,7 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise ConfigInvalid(_unknown(variable))
             if field in given:
                 raise ConfigInvalid(
-                    f"{_variable(field)} and {variable} are both set: unset one of them"
+                    f"{variable_of(field)} and {variable} are both set: unset one of them"
                 )
             given[field] = _parse(field, text)
         return cls(**given)
@@ -182,7 +174,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
         values["data_dir"] = self.data_dir.absolute()
         return {
-            _variable(name): str(value).lower() if isinstance(value, bool) else str(value)
+            variable_of(name): str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in values.items()
         }
 
@@ -192,7 +184,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Any other part of a misspelt URL may be the password: in `redis://secret` it is the host.
         """
         fields = msgspec.structs.asdict(self)
-        for name, schemes in _SCHEMES.items():
+        for name, schemes in SCHEMES.items():
             if (url := fields[name]) is not None:
                 fields[name] = f"{next(scheme for scheme in schemes if url.startswith(scheme))}***"
         return fields
@@ -205,19 +197,7 @@ _KINDS: dict[Any, str] = {
     int | None: "a whole number",
     float: "a number",
 }
-_SCHEMES = {
-    "postgres_url": ("postgresql://", "postgres://"),
-    "handler_postgres_url": ("postgresql://", "postgres://"),
-    "redis_url": ("redis://", "rediss://", "unix://"),
-}
-
-
-_EXAMPLES = {
-    "postgres_url": "postgresql://user:password@host:5432/database",
-    "handler_postgres_url": "postgresql://user:password@host:5432/database",
-    "redis_url": "redis://user:password@host:6379/0",
-}
-FILE_VARIABLES = {f"{PREFIX}{name.upper()}_FILE" for name in _SCHEMES}
+FILE_VARIABLES = {f"{PREFIX}{name.upper()}_FILE" for name in SCHEMES}
 # Values that the supervisor passed to this process and hides from the programs that handlers start,
 # by variable.
 _handed_over: dict[str, str] = {}
@@ -229,8 +209,8 @@ def split_secrets(config: Config) -> tuple[dict[str, str], dict[str, str]]:
     values = config.to_env()
     secrets = {
         variable: values.pop(variable)
-        for name in _SCHEMES
-        if (variable := _variable(name)) in values
+        for name in SCHEMES
+        if (variable := variable_of(name)) in values
     }
     return values, secrets
 
@@ -265,12 +245,8 @@ def _read_secret(variable: str, path: str) -> str:
         raise ConfigInvalid(f"{variable} names a file that cannot be read: {reason}") from None
 
 
-def _variable(field: str) -> str:
-    return PREFIX + field.upper()
-
-
 def _unknown(variable: str) -> str:
-    known = [*(_variable(field) for field in Config.__struct_fields__), *sorted(FILE_VARIABLES)]
+    known = [*(variable_of(field) for field in Config.__struct_fields__), *sorted(FILE_VARIABLES)]
     near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.7)
     advice = f"did you mean {near[0]}?" if near else "`leaseq check` lists the known variables"
     return f"{variable} is not a known variable: {advice}"
@@ -278,22 +254,22 @@ def _unknown(variable: str) -> str:
 
 def _parse(field: str, text: str) -> object:
     kind = _FIELD_TYPES[field]
-    if field in _SCHEMES and not text.strip().isprintable():
+    if field in SCHEMES and not text.strip().isprintable():
         raise ConfigInvalid(
-            f"{_variable(field)} contains unprintable characters: percent-encode them (%0A)"
+            f"{variable_of(field)} contains unprintable characters: percent-encode them (%0A)"
         )
-    if "://" in text and field not in _SCHEMES:
+    if "://" in text and field not in SCHEMES:
         raise ConfigInvalid(
-            f"{_variable(field)} contains a URL, but is not a URL setting: correct the name of the variable"
+            f"{variable_of(field)} contains a URL, but is not a URL setting: correct the name of the variable"
         )
     if not text.strip():
         hidden = (
             " (a worker empties it for the programs that its handlers start)"
-            if field in _SCHEMES
+            if field in SCHEMES
             else ""
         )
         raise ConfigInvalid(
-            f"{_variable(field)} is set but empty{hidden}: unset it, or set a value"
+            f"{variable_of(field)} is set but empty{hidden}: unset it, or set a value"
         )
     if kind is Path:
         return Path(text)
@@ -309,56 +285,13 @@ def _parse(field: str, text: str) -> object:
         )
     except (ValueError, msgspec.ValidationError):
         wanted = _KINDS.get(kind) or f"one of {', '.join(get_args(kind))}"
-        raise ConfigInvalid(f"{_variable(field)}={text} is not {wanted}") from None
+        raise ConfigInvalid(f"{variable_of(field)}={text} is not {wanted}") from None
 
 
 def _check(config: Config) -> None:
     for field in config.__struct_fields__:
-        _check_alone(field, getattr(config, field))
-    _check_prefix(config.redis_prefix)
-    check_app_version(config.app_version)
-    check_hosts(config.api_hosts)
-    check_proxies(config.api_proxies)
+        check_value(field, _FIELD_TYPES[field], getattr(config, field))
     _check_relations(config)
-
-
-def _check_alone(field: str, value: Any) -> None:
-    kind = _FIELD_TYPES[field]
-    if field in _SCHEMES:
-        _check_url(field, value)
-    elif get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ConfigInvalid(
-                f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}"
-            )
-    elif field in ("api_host", "metrics_host"):
-        check_host(_variable(field), value)
-    elif field in ("api_port", "metrics_port"):
-        if value is not None and not 0 <= value <= 65_535:
-            raise ConfigInvalid(
-                f"{_variable(field)}={value} is not a port: use a number between 0 and 65535"
-            )
-    elif kind in (int, float):
-        lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
-        if not (math.isfinite(value) and lowest_allowed):
-            raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
-
-
-def _check_url(field: str, url: str | None) -> None:
-    if url is not None and len(url) > SECRET_CHARACTERS:
-        raise ConfigInvalid(
-            f"{_variable(field)} is longer than {SECRET_CHARACTERS:,} characters: it is not a URL"
-        )
-    if url is not None and not url.startswith(_SCHEMES[field]):
-        raise ConfigInvalid(
-            f"{_variable(field)} must begin with {' or '.join(_SCHEMES[field])}, for example {_EXAMPLES[field]}"
-        )
-
-
-def _check_prefix(prefix: str) -> None:
-    if not REDIS_PREFIX.fullmatch(prefix):
-        rule = "1 to 64 characters of A-Z a-z 0-9 _ . - (no blanks, no braces, no * ? [ ] \\), with a colon between names"
-        raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} is not a valid key prefix: use {rule}")
 
 
 def _check_relations(config: Config) -> None:
@@ -396,5 +329,5 @@ def _check_relations(config: Config) -> None:
         low_value, high_value = getattr(config, low), getattr(config, high)
         if low_value > high_value:
             raise ConfigInvalid(
-                f"{_variable(low)}={low_value:.12g} is larger than {_variable(high)}={high_value:.12g}: {reason}"
+                f"{variable_of(low)}={low_value:.12g} is larger than {variable_of(high)}={high_value:.12g}: {reason}"
             )
