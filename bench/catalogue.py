@@ -29,6 +29,7 @@ from bench.measures.pruning import pruning
 from bench.measures.quotas import quotas
 from bench.measures.shedding import shed
 from bench.measures.submitting import submitting
+from bench.measures.watching import watching
 from bench.scale import Scale
 
 Play = Callable[[Scale], Awaitable[list[Reading]]]
@@ -56,6 +57,7 @@ MEASUREMENTS = [
     Measurement("auth", authentication, repeats=True),
     Measurement("quota", quotas),
     Measurement("batch", batches),
+    Measurement("watch", watching, repeats=True),
     Measurement("cpu", cpu, quick=False),
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
