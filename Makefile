@@ -114,10 +114,11 @@ fmt: $(READY) ## format, and fix what can be fixed
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
 
-generated: $(READY) ## write what is made from other files: the blocking HTTP client, types for TypeScript, docs/metrics.md
+generated: $(READY) ## write what is made from other files: the blocking HTTP client, types for TypeScript, docs/metrics.md, meanings of events
 	@$(BIN)/python api/leaseq-http/make_blocking.py
 	@$(BIN)/python -m examples.typescript.make_types
 	@$(BIN)/python docs/make_metrics.py
+	@$(BIN)/python docs/make_meanings.py
 
 # Only the pictures need what this adds.
 $(VENV)/.bench-ready: $(READY)

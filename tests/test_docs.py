@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 import pytest
+from docs.make_meanings import TARGET, meanings, text
 
 from leaseq import cli
 from leaseq.backoff import Backoff
@@ -147,6 +148,12 @@ def test_every_event_is_explained() -> None:
         )
         for name, kind in CATALOGUE.items()
     }
+
+
+def test_the_diary_has_the_meanings_of_the_page() -> None:
+    assert TARGET.read_text(encoding="utf-8") == text(), "run `make generated`"
+    assert meanings().keys() == CATALOGUE.keys()
+    assert all(count % 2 == 0 for count in (each.count("`") for each in meanings().values()))
 
 
 def _bracketed(names: str) -> list[str]:

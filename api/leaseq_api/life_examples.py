@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw, Struct
 
+from leaseq.observability.meanings import meaning_of
 from leaseq.operations.life.history import LifeLine
 from leaseq.operations.life.lanes import LifeBar, LifeLane, LifeMark
 from leaseq_api.life_schemas import LifeView, NoticePage, NoticeView
@@ -64,6 +65,7 @@ LIFE_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                         notice_id=17,
                         at=_at(30),
                         name="attempt.fenced",
+                        meaning=meaning_of("attempt.fenced"),
                         level="warning",
                         role="worker",
                         host="web-2",

@@ -29,11 +29,13 @@ class LifeView(Struct, frozen=True, kw_only=True):
 
 class NoticeView(Struct, frozen=True, kw_only=True):
     """Something that happened to the cluster: an event of one process. `count`: so many more of the
-    same name came from that process at the same time, and are left out."""
+    same name came from that process at the same time, and are left out. `meaning`: what such an event
+    means, and what to do."""
 
     notice_id: Annotated[int, Meta(ge=0)]
     at: Moment
     name: str
+    meaning: str
     level: Literal["info", "warning", "error"]
     role: Literal["api", "reaper", "supervisor", "worker"]
     host: str
@@ -63,6 +65,8 @@ class NoticeQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     worker_id: (
         Annotated[str, described("Only of this worker", pattern="^[!-~]{1,255}$")] | UnsetType
     ) = UNSET
+    since: Annotated[Moment, described("Only since this time")] | UnsetType = UNSET
+    until: Annotated[Moment, described("Only before this time")] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of items")] = 50
     cursor: (
         Annotated[str, described("`next_cursor` of the previous page", pattern="^[0-9]{1,18}$")]

@@ -9,13 +9,13 @@ import msgspec
 from litestar import Request, Response, Router, get
 from msgspec import UNSET
 
-from leaseq.ledger.notices import NoticeFilter, NoticeListing
+from leaseq.ledger.notices import NoticeFilter
 from leaseq.model import NAME
 from leaseq_api import parameters as given
-from leaseq_api.life_schemas import NoticePage, NoticeQuery, NoticeView
+from leaseq_api.life_schemas import NoticePage, NoticeQuery
+from leaseq_api.notice_views import notice_page
 from leaseq_api.openapi import api_codes
 from leaseq_api.refused import Refused
-from leaseq_api.schemas import Json
 from leaseq_api.security.principal import require_unbound
 from leaseq_api.service import Injected
 
@@ -25,6 +25,8 @@ _FORMS = {
     "worker_id": re.compile(r"[!-~]{1,255}"),
     "cursor": re.compile(r"[0-9]{1,18}"),
 }
+# Without it, a number would be taken as seconds since 1970.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT.{5,40}")
 
 
 @get(
@@ -48,6 +50,9 @@ async def list_notices(request: Request[Any, Any, Any], service: Injected) -> Re
 
 def read_notice_filter(values: dict[str, str]) -> NoticeFilter:
     """The filter of a query. Raises `Refused`."""
+    for name in ("since", "until"):
+        if name in values and not _TIME.fullmatch(values[name]):
+            raise Refused("parameter_invalid", f"{name} is not a time: {values[name][:100]!r}")
     try:
         query = msgspec.convert(values, NoticeQuery, strict=False)
     except msgspec.ValidationError as error:
@@ -60,30 +65,15 @@ def read_notice_filter(values: dict[str, str]) -> NoticeFilter:
         name=query.name or None,
         queue=query.queue or None,
         worker_id=query.worker_id or None,
+        since=query.since or None,
+        until=query.until or None,
         cursor=int(query.cursor) if query.cursor else None,
         limit=query.limit,
     )
-
-
-def notice_page(listing: NoticeListing) -> NoticePage:
-    """A page of notices."""
-    views = [
-        NoticeView(
-            **{
-                name: getattr(notice, name)
-                for name in NoticeView.__struct_fields__
-                if name != "fields"
-            },
-            fields=Json(notice.fields),
-        )
-        for notice in listing.notices
-    ]
-    cursor = None if listing.cursor is None else str(listing.cursor)
-    return NoticePage(notices=views, next_cursor=cursor)
 
 
 router = Router(
     "/api", route_handlers=[list_notices], before_request=given.check_query, tags=["operate"]
 )
 
-__all__ = ["notice_page", "read_notice_filter", "router"]
+__all__ = ["read_notice_filter", "router"]

@@ -419,6 +419,7 @@ export interface NoticeView {
   notice_id: number;
   at: string;
   name: string;
+  meaning: string;
   level: "error" | "info" | "warning";
   role: "api" | "reaper" | "supervisor" | "worker";
   host: string;
@@ -1143,7 +1144,7 @@ export interface Operations {
   list_notices: {
     method: "GET";
     path: "/api/notices";
-    query: { name?: string; queue?: string; worker_id?: string; limit?: number; cursor?: string; };
+    query: { name?: string; queue?: string; worker_id?: string; since?: string; until?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: NoticePage;
   };

@@ -217,6 +217,13 @@ TABLE: Table = {
         lambda c, t: ["failures", "ack", t, "x"],
         lambda c, t: ["failures", "ack", "add", VALUE_ERROR],
     ],
+    "diary": [
+        lambda c, t: ["diary"],
+        lambda c, t: ["diary", "--json"],
+        lambda c, t: ["diary", "--worker", t],
+        lambda c, t: ["diary", "--name", t],
+        lambda c, t: ["diary", "--since", t],
+    ],
     "operations": [
         lambda c, t: ["operations"],
         lambda c, t: ["operations", "--json"],

@@ -25,6 +25,7 @@ USER = pwd.getpwuid(os.getuid()).pw_name
 # A new command is of one of these kinds.
 READING = {
     "check",
+    "diary",
     "failures",
     "list",
     "operations",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from leaseq.ledger.session import Connection, Session
 from leaseq.observability.telemetry import emit
 from leaseq.operations import notices
 from leaseq.operations.notices import NAMES, PER_SECOND, noticed
+
+SECOND = timedelta(seconds=1)
 
 
 async def listed(session: Session, **wanted: Any) -> list[NoticeRecord]:
@@ -103,6 +107,53 @@ async def test_pages_follow_one_another(session: Session) -> None:
         if cursor is None:
             break
     assert seen == [f"q{number}" for number in reversed(range(7))]
+
+
+async def test_a_notice_that_was_written_late_is_listed_by_its_time(
+    session: Session, plain: Connection
+) -> None:
+    async with noticed(NoticeLedger(session), "api"):
+        for number in range(4):
+            emit("queue.paused", queue=f"q{number}")
+    await plain.execute("update leaseq.notices set at = at - interval '1 hour' where queue = 'q3'")
+    ledger = NoticeLedger(session)
+    first = await ledger.list_notices(NoticeFilter(limit=2))
+    assert [each.queue for each in first.notices] == ["q2", "q1"]
+    rest = await ledger.list_notices(NoticeFilter(cursor=first.cursor))
+    assert [each.queue for each in rest.notices] == ["q0", "q3"]
+    late = rest.notices[-1].at
+    assert [each.queue for each in await listed(session, until=late + SECOND)] == ["q3"]
+    assert await listed(session, until=late) == []
+    assert [each.queue for each in await listed(session, since=late + SECOND)] == ["q2", "q1", "q0"]
+    assert [each.queue for each in await listed(session, since=late, name="queue.paused")][
+        -1
+    ] == "q3"
+
+
+async def test_nothing_is_behind_a_notice_that_was_pruned(session: Session) -> None:
+    """A program that reads page after page ends, and does not begin again."""
+    async with noticed(NoticeLedger(session), "api"):
+        emit("queue.paused", queue="mail")
+    page = await NoticeLedger(session).list_notices(NoticeFilter(cursor=10**9))
+    assert (page.notices, page.cursor) == ([], None)
+
+
+async def test_a_flush_that_is_under_way_at_the_end_is_not_repeated(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = NoticeLedger(session)
+    record, recording = ledger.record, asyncio.Event()
+
+    async def recorded(*given: Any) -> None:
+        await record(*given)
+        recording.set()
+        await asyncio.sleep(0)  # the answer is still on its way
+
+    monkeypatch.setattr(ledger, "record", recorded)
+    async with noticed(ledger, "api"):
+        emit("queue.paused", queue="mail")
+        await recording.wait()
+    assert [each.queue for each in await listed(session)] == ["mail"]
 
 
 async def test_old_and_many_notices_are_pruned(

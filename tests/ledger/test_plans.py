@@ -61,6 +61,10 @@ from leaseq.tasks;
 insert into leaseq.failure_counts
 select type, id::text, 60, date_trunc('hour', now()) - hour * interval '1 hour', tenant, 'errored', 1
 from leaseq.tasks cross join generate_series(1, 5) as hour;
+insert into leaseq.notices (at, name, level, role, host, pid, fields)
+select now() - make_interval(secs => n), 'event.' || n % 50, 'info', 'worker', 'here', 1, '{{}}'
+from generate_series(1, {TASKS}) as n;
+analyze leaseq.notices;
 analyze leaseq.attempts; analyze leaseq.uncounted_failures; analyze leaseq.failures; analyze leaseq.failure_counts;
 analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
 insert into leaseq.labels (name, value, tenant, task_id)
@@ -164,6 +168,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         | dict.fromkeys(("type", "fingerprint", "queue", "state"))
         | dict.fromkeys(("cursor_at", "cursor_type", "cursor_fingerprint")),
         {"failures_last_seen", "failure_counts_pkey", "dead_letters_failures", "attempts_pkey"},
+    ),
+    "list_notices": (
+        {"rows": 5000, "limit": 51, "cursor": 5}
+        | dict.fromkeys(("name", "queue", "worker_id", "since", "until")),
+        {"notices_at", "notices_pkey"},
     ),
     "list_failed_attempts": (
         {"type": "add", "fingerprint": "1", "tenant": "default", "limit": 20},
@@ -281,7 +290,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 CUSTOM_ONLY = {"list_dead_letters", "list_failures", "list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
 GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters", "labels", "attempts"}
-GROWING |= {"uncounted_failures", "failures", "failure_counts"}
+GROWING |= {"uncounted_failures", "failures", "failure_counts", "notices"}
 
 
 # The possible statistics an hour after they were gathered: that everything has ended, or that

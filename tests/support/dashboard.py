@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from leaseq.ledger.workers import WorkerLedger
+from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.exchange import Application
 from support.api import Api
 from support.browser import Tab, browsing
@@ -26,7 +27,12 @@ async def filled(api: Api, worker_ledger: WorkerLedger) -> Api:
     for queue, count in (("billing", 12), ("mail", 40), ("default", 3)):
         for number in range(count):
             await api.submitted({"type": "charge", "payload": {"n": number}, "queue": queue})
-    await api.client.post("/api/queues/default/pause", json={"reason": HOSTILE})
+    async with api.service.engine.announced("api"):
+        await api.client.post("/api/queues/default/pause", json={"reason": HOSTILE})
+        emit(
+            "worker.reaped", worker_id="w1", reason="lapsed", tasks=3, sessions_ended=0, first=True
+        )
+        emit("loop.failed", loop="sweep", error=HOSTILE)
     return api
 
 

@@ -27,6 +27,7 @@ MENU = (
     Entry("Check", "/ui/check", "c"),
     Entry("Operations", "/ui/operations", "p"),
     Entry("Failures", "/ui/failures", "f"),
+    Entry("Diary", "/ui/events", "e"),
 )
 
 __all__ = ["MENU", "Entry"]

@@ -17,6 +17,7 @@ from leaseq_api.ui.page import AnyRequest, check_query
 from leaseq_api.ui.pages import (
     check,
     compare,
+    diary,
     due,
     failures,
     operations,
@@ -49,6 +50,7 @@ PAGES = (
     *task_actions.HANDLERS,
     *compare.HANDLERS,
     *failures.HANDLERS,
+    *diary.HANDLERS,
 )
 
 Rest = Annotated[str, PathParameter(description="The rest of an address that does not exist")]

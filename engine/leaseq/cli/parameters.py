@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -33,6 +34,16 @@ def to_name(given: str) -> str:
             f"{given!r} is not a name: 1 to 128 characters of A-Z a-z 0-9 _ . -"
         )
     return given
+
+
+def to_moment(given: str) -> datetime:
+    """A time. One without a zone is in the time zone of this machine."""
+    try:
+        return datetime.fromisoformat(given.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{given!r} is not a time: a time looks like 2026-11-30T03:12"
+        ) from None
 
 
 def to_seen(given: str) -> Seen:
@@ -70,4 +81,14 @@ seen = click.option(
     help="Only if the task is still so, as in FAILED/3.",
 )
 
-__all__ = ["as_json", "labels", "queue_name", "seen", "task_id", "tenant", "to_name", "to_task_id"]
+__all__ = [
+    "as_json",
+    "labels",
+    "queue_name",
+    "seen",
+    "task_id",
+    "tenant",
+    "to_moment",
+    "to_name",
+    "to_task_id",
+]

@@ -65,6 +65,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "failures:failures",
             "List why attempts have failed, or acknowledge a cause.",
         ),
+        "diary": ("diary:diary", "List what happened to the cluster, and what it means."),
         "operations": (
             "operations:operations",
             "List who changed what: cancelled, erased, paused.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -59,11 +60,14 @@ class NoticeRecord(Struct, frozen=True, kw_only=True):
 
 
 class NoticeFilter(Struct, frozen=True, kw_only=True):
-    """Which notices to list; `None` means any. `cursor` is that of the page before."""
+    """Which notices to list; `None` means any. `until` is exclusive. `cursor` is that of the page
+    before."""
 
     name: str | None = None
     queue: str | None = None
     worker_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     cursor: int | None = None
     limit: int = 50
 
@@ -106,6 +110,8 @@ class NoticeLedger:
             "name": wanted.name,
             "queue": wanted.queue,
             "worker_id": wanted.worker_id,
+            "since": wanted.since,
+            "until": wanted.until,
             "cursor": wanted.cursor,
             "rows": LOOKED_AT,
             "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page

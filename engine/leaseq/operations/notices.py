@@ -117,13 +117,17 @@ async def noticed(ledger: NoticeLedger, role: NoticeRole) -> AsyncIterator[Notic
         with suppress(LeaseqError):
             await buffer.flush()
 
+    stop = asyncio.Event()
     flushes = asyncio.create_task(
-        run_forever(flush, name="notices", interval_seconds=FLUSH_SECONDS, stop=asyncio.Event())
+        run_forever(flush, name="notices", interval_seconds=FLUSH_SECONDS, stop=stop)
     )
     try:
         yield buffer
     finally:
         unsubscribe()
+        # A flush that is under way may be recorded already, and would be sent again.
+        stop.set()
+        await asyncio.wait([flushes], timeout=END_SECONDS)
         await end(flushes)
         await buffer.end()
 
