@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from litestar import Litestar
 from litestar.di import Provide
@@ -40,6 +41,7 @@ from leaseq_api import (
 from leaseq_api.batch.route import router as batch_router
 from leaseq_api.failures.route import router as failure_router
 from leaseq_api.follow import fleet_events
+from leaseq_api.kill_tests import KillTests
 from leaseq_api.openapi import openapi_config
 from leaseq_api.quotas.route import router as quota_router
 from leaseq_api.refused import Refused
@@ -76,13 +78,15 @@ ROUTERS = (
 )
 
 
-def create_app(config: Config) -> Litestar:
-    """The application of one process. Connects when its lifespan begins."""
+def create_app(config: Config, *, kill_tests: Path | None = None) -> Litestar:
+    """The application of one process. Connects when its lifespan begins. `kill_tests`: the socket
+    of the `leaseq dev` that has started it."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_service(config) as service:
             app.state.service = service
+            app.state.kill_tests = None if kill_tests is None else KillTests(kill_tests)
             app.state.metrics = metrics.ApiMetrics(service)
             stop_counting = count_events()
             try:
@@ -92,7 +96,7 @@ def create_app(config: Config) -> Litestar:
                 stop_counting()
 
     app = Litestar(
-        route_handlers=[*ROUTERS, *ui.routes(config)],
+        route_handlers=[*ROUTERS, *ui.routes(config, kill_tests=kill_tests is not None)],
         lifespan=[lifespan],
         guards=[guard],
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},

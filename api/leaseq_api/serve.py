@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import uvloop
@@ -44,15 +45,16 @@ from leaseq_api.security.gate import Gate
 DRAIN_SECONDS = 5.0
 
 
-def serve(config: Config) -> None:
-    """Serve in the foreground until SIGTERM or SIGINT.
+def serve(config: Config, *, kill_tests: Path | None = None) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT. `kill_tests`: the socket of the `leaseq dev`
+    that has started this process.
 
     Raises `ConfigInvalid` if the address cannot be used or there is no API key, `ServerUnreachable` if Postgres is away
     at the start, and `SchemaMismatch` if the schema has another version; each in one line.
     """
     config = replace(config, api_port=check_address(config))
     warn_if_unprotected(config)
-    uvloop.run(_serve(config))
+    uvloop.run(_serve(config, kill_tests=kill_tests))
 
 
 def serve_shared(config: Config, counts: int) -> None:
@@ -61,10 +63,12 @@ def serve_shared(config: Config, counts: int) -> None:
     uvloop.run(_serve(config, counts))
 
 
-async def _serve(config: Config, counts: int | None = None) -> None:
+async def _serve(
+    config: Config, counts: int | None = None, *, kill_tests: Path | None = None
+) -> None:
     certificate = open_certificate(config)
     await require_schema(str(config.postgres_url))
-    app = create_app(config)
+    app = create_app(config, kill_tests=kill_tests)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -66,9 +67,9 @@ class Api(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_api(config: Config) -> AsyncIterator[Api]:
+async def open_api(config: Config, *, kill_tests: Path | None = None) -> AsyncIterator[Api]:
     """Run the application within the block. An unhandled exception fails the test."""
-    app = create_app(config)
+    app = create_app(config, kill_tests=kill_tests)
     opened, over = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:

@@ -72,6 +72,10 @@ WALL_CLOCKS = {
         "follow_clock",
     ): "ids follow the clock of Postgres where this one is wrong",
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
+    (
+        "engine/leaseq/cli/dev/kill_tests.py",
+        "_now",
+    ): "the time of a fault, on the machine whose embedded Postgres has the same clock",
     ("engine/leaseq/observability/logs.py", "_line"): "the time on a log line, for people",
     (
         "reaper/leaseq_reaper/duty_runner.py",

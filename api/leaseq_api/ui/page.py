@@ -47,6 +47,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     signed_in: bool
     can_operate: bool
     can_submit: bool
+    kill_tests: bool
 
 
 async def page(
@@ -115,6 +116,7 @@ def frame_of(
         signed_in=principal.key_id is not None,
         can_operate=changes and principal.may("operate"),
         can_submit=changes and principal.may("submit"),
+        kill_tests=request.app.state.get("kill_tests") is not None,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Response, Router, get
 from litestar.exceptions import HTTPException
 from litestar.params import PathParameter
+from litestar.types import ControllerRouterHandler
 
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
@@ -20,6 +22,7 @@ from leaseq_api.ui.pages import (
     diary,
     due,
     failures,
+    kill_tests,
     operations,
     overview,
     queues,
@@ -72,25 +75,33 @@ async def show_root(request: AnyRequest) -> Response[str]:
     raise Refused("not_found", "no route has this path; /schema lists all routes")
 
 
-_pages = Router(
-    ROOT,
-    route_handlers=[*PAGES, live.follow_changes, static_files.show_file, show_nothing],
-    before_request=check_query,
-    include_in_schema=False,
-    exception_handlers={
-        Refused: refused_pages.of_refusal,
-        LeaseqError: refused_pages.of_leaseq,
-        HTTPException: refused_pages.of_http,
-        Exception: refused_pages.of_fault,
-    },
-)
+def _router(path: str, handlers: Sequence[ControllerRouterHandler]) -> Router:
+    return Router(
+        path,
+        route_handlers=handlers,
+        before_request=check_query,
+        include_in_schema=False,
+        exception_handlers={
+            Refused: refused_pages.of_refusal,
+            LeaseqError: refused_pages.of_leaseq,
+            HTTPException: refused_pages.of_http,
+            Exception: refused_pages.of_fault,
+        },
+    )
+
+
+_pages = _router(ROOT, [*PAGES, live.follow_changes, static_files.show_file, show_nothing])
+_dev = _router(f"{ROOT}/dev", kill_tests.HANDLERS)
 
 _root = Router("/", route_handlers=[show_root])
 
 
-def routes(config: Config) -> tuple[Router, ...]:
-    """The routes of the dashboard; none where it is turned off."""
-    return (_pages, _root) if config.ui == "on" else ()
+def routes(config: Config, *, kill_tests: bool) -> tuple[Router, ...]:
+    """The routes of the dashboard; none where it is turned off. `kill_tests`: with those that break
+    things."""
+    if config.ui != "on":
+        return ()
+    return (_pages, _root, _dev) if kill_tests else (_pages, _root)
 
 
 __all__ = ["routes"]

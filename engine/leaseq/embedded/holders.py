@@ -20,7 +20,7 @@ from pathlib import Path
 
 from leaseq.errors import ServerUnreachable
 
-__all__ = ["hold"]
+__all__ = ["exclusively", "hold"]
 
 LOCK_SECONDS = 90.0
 POLL_SECONDS = 0.02
@@ -34,7 +34,7 @@ def hold(directory: Path, *, start: Callable[[], None], stop: Callable[[], None]
     The lock files lie beside the directory, so that only one process creates it.
     """
     holders = directory.with_name(f"{directory.name}.holders")
-    starting = directory.with_name(f"{directory.name}.lock")
+    starting = _lock_of(directory)
     holders.parent.mkdir(parents=True, exist_ok=True)
     with _alone(starting):
         start()
@@ -48,6 +48,17 @@ def hold(directory: Path, *, start: Callable[[], None], stop: Callable[[], None]
             os.close(mine)
             if _nobody_holds(holders):
                 stop()
+
+
+@contextmanager
+def exclusively(directory: Path) -> Iterator[None]:
+    """Let no other process start or stop the server in `directory` within the block."""
+    with _alone(_lock_of(directory)):
+        yield
+
+
+def _lock_of(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.lock")
 
 
 @contextmanager

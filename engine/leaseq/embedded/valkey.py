@@ -111,6 +111,11 @@ class ValkeyServer:
         except ServerUnreachable:
             kill_tree(pid)
 
+    def flush(self) -> None:
+        """Delete all that it holds, for a test. Raises ServerUnreachable."""
+        if (reply := self._reply_to("FLUSHALL")) != "+OK":
+            raise ServerUnreachable(f"the embedded Valkey did not flush: {reply or 'no answer'}")
+
     def kill(self) -> None:
         """Send SIGKILL."""
         if (pid := self.pid) is not None:
@@ -164,17 +169,21 @@ class ValkeyServer:
             time.sleep(POLL_SECONDS)
 
     def _answers(self) -> bool:
+        return self._reply_to("PING") == "+PONG"
+
+    def _reply_to(self, command: str) -> str | None:
+        """The reply in one line. None: it does not answer."""
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1)
             try:
                 probe.connect(str(self._socket))
-                probe.sendall(f"AUTH {self._password()}\r\nPING\r\n".encode())
+                probe.sendall(f"AUTH {self._password()}\r\n{command}\r\n".encode())
                 answer = b""
                 while answer.count(b"\r\n") < 2 and (part := probe.recv(256)):
                     answer += part
             except OSError:
-                return False
-        return answer.endswith(b"+PONG\r\n")
+                return None
+        return answer.decode(errors="replace").strip().rpartition("\r\n")[2]
 
     def _said(self, text: str = "") -> str:
         log = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 
@@ -14,7 +16,12 @@ from leaseq.cli.dev.printer import Printer
 from leaseq.cli.dev.process_group import ProcessGroup
 from leaseq.cli.dev.watch import changes
 from leaseq.cli.servers import checked_servers
+from leaseq.config import Config
 from leaseq.observability.telemetry import subscribe
+from leaseq.operations.kill_tests.private_socket import remove_stale
+
+# By the process, because several may run on the servers of one directory.
+SOCKETS = "dev-*.sock"
 
 
 @click.command()
@@ -47,10 +54,28 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
         )
         reloads = False
     with checked_servers(config) as ready:
-        code = asyncio.run(
-            ProcessGroup(ready, app, changes=changes if reloads else None, printer=printer).run()
+        group = ProcessGroup(
+            ready,
+            app,
+            changes=changes if reloads else None,
+            printer=printer,
+            kill_tests=_kill_tests(config),
         )
+        code = asyncio.run(group.run())
     sys.exit(code)
+
+
+def _kill_tests(config: Config) -> Path | None:
+    """The socket for kill tests. None where they are not offered: on servers that are not ours alone,
+    on an address that others reach, where several processes answer, and without /proc."""
+    from leaseq_api.address import auth_of  # an optional extra
+
+    embedded = config.postgres_url is None and config.redis_url is None
+    ours = auth_of(config) == "open" and config.api_processes == 1
+    if not (embedded and ours and Path("/proc/self/fd").is_dir()):
+        return None
+    remove_stale(config.data_dir / SOCKETS)
+    return config.data_dir.absolute() / SOCKETS.replace("*", str(os.getpid()))
 
 
 __all__ = ["dev"]

@@ -57,8 +57,20 @@ until_eof = click.option(
     hidden=True,
     help="Serve as one of several processes, and report counts to this file descriptor.",
 )
+@click.option(
+    "--kill-tests",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="Ask the process at this socket for kill tests.",
+)
 @until_eof
-def api(shared: int | None, until_eof: bool, insecure: bool, **options: Any) -> None:
+def api(
+    shared: int | None,
+    kill_tests: Path | None,
+    until_eof: bool,
+    insecure: bool,
+    **options: Any,
+) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     require_extra("api", needs=("httptools", "litestar"))
     if shared is not None:
@@ -74,7 +86,7 @@ def api(shared: int | None, until_eof: bool, insecure: bool, **options: Any) -> 
             sys.exit(serve_many(ready))
         from leaseq_api.serve import serve  # an optional extra
 
-        serve(ready)
+        serve(ready, kill_tests=kill_tests)
 
 
 def _serve_shared(counts: int) -> None:

@@ -61,6 +61,11 @@ class ManagedProcess:
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now; None: none does."""
+        return None if self._process is None else self._process.pid
+
     async def run(self) -> None:
         """Keep it running until it is stopped or given up."""
         short_lives = 0

@@ -13,7 +13,9 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 
+from leaseq.cli.dev.kill_tests import KillTests
 from leaseq.cli.dev.managed_process import ManagedProcess, ProcessSpec
 from leaseq.cli.dev.printer import Printer
 from leaseq.cli.exit_codes import FAILED, OK
@@ -29,10 +31,16 @@ Changes = Callable[[asyncio.Event], AsyncIterator[str]]
 
 class ProcessGroup:
     """The parts, in the order in which they stop. `changes` reports changed code until its event is
-    set; None: no reload."""
+    set; None: no reload. `kill_tests`: the socket by which the API asks for them; None: none."""
 
     def __init__(
-        self, config: Config, app: str, *, changes: Changes | None, printer: Printer
+        self,
+        config: Config,
+        app: str,
+        *,
+        changes: Changes | None,
+        printer: Printer,
+        kill_tests: Path | None = None,
     ) -> None:
         self._config = config
         self._printer = printer
@@ -42,9 +50,10 @@ class ProcessGroup:
         # Worker and reaper cannot share it. The API serves its metrics on its own port.
         env.pop("LEASEQ_METRICS_PORT", None)
         env.setdefault("LEASEQ_UI_LABEL", "dev, this machine")
+        offered = [] if kill_tests is None else ["--kill-tests", str(kill_tests)]
         api = ProcessSpec(
             name="api",
-            arguments=["api", "--port", str(config.api_port)],
+            arguments=["api", "--port", str(config.api_port), *offered],
             up=None,
             stop_seconds=STOP_SECONDS,
         )
@@ -61,9 +70,14 @@ class ProcessGroup:
         self._api, self._worker, self._reaper = (
             ManagedProcess(e, env=env, printer=printer) for e in (api, worker, reaper)
         )
+        self._kill_tests: KillTests | None = None
+        if kill_tests is not None:
+            self._kill_tests = KillTests(config, kill_tests, worker=self._worker, printer=printer)
 
     async def run(self) -> int:
         """Run until a signal, or until a part is given up. Returns the exit code."""
+        if self._kill_tests is not None:
+            await self._kill_tests.open()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
         parts = (self._api, self._worker, self._reaper)
@@ -80,6 +94,8 @@ class ProcessGroup:
         for task in around:
             task.cancel()
         await asyncio.gather(*around, stopping, return_exceptions=True)
+        if self._kill_tests is not None:
+            await self._kill_tests.aclose()
         for part in parts:
             await part.stop()
         await asyncio.gather(*running)

@@ -1,0 +1,1 @@
+"""Faults on purpose under `leaseq dev`, and checks of the promises about them."""
