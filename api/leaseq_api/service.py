@@ -40,6 +40,7 @@ from leaseq_api.security.sessions import Sessions
 from leaseq_api.shared_check import SharedCheck
 from leaseq_api.shared_overview import SharedOverview
 from leaseq_api.shared_statistics import SharedStatistics
+from leaseq_api.ui.redactor import Redactor
 from leaseq_api.usual_runs import UsualRuns
 
 # One writer batches all submissions; the other connections are for reads.
@@ -75,6 +76,7 @@ class Service:
         self.statistics = SharedStatistics(lists)
         self.check = SharedCheck(config)
         self.usual_runs = UsualRuns(lists)
+        self.redactor = Redactor(config.redact, types, lists)
         self.held = Held(config.api_connections)
         # Batches that are being received, recorded or answered; and the turns in which their
         # chunks are written, so that connections remain for lone submissions and for reads.

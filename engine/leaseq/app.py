@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from leaseq.codec import is_task_id
 from leaseq.config import Config
@@ -26,7 +25,7 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.payloads.payload_codec import ContentCodec, PayloadCodec
-from leaseq.registry import DEFAULT_QUEUE, Registry, describe
+from leaseq.registry import HandlerOptions, Registry, describe
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
 
 P = ParamSpec("P")
@@ -66,24 +65,9 @@ class Leaseq:
     @overload
     def task(self, function: Callable[P, R], /) -> BlockingTask[P, R]: ...
     @overload
-    def task(
-        self,
-        *,
-        name: str | None = None,
-        queue: str = DEFAULT_QUEUE,
-        max_attempts: int | None = None,
-        timeout: float | None = None,
-        retention: float | timedelta | None = None,
-    ) -> TaskDecorator: ...
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        *,
-        name: str | None = None,
-        queue: str = DEFAULT_QUEUE,
-        max_attempts: int | None = None,
-        timeout: float | None = None,
-        retention: float | timedelta | None = None,
+    def task(self, **options: Unpack[HandlerOptions]) -> TaskDecorator: ...
+    def task(  # type: ignore[misc]  # mypy compares overloads without the keys of a TypedDict
+        self, function: Callable[..., Any] | None = None, /, **options: Unpack[HandlerOptions]
     ) -> Any:
         """Make a function the handler of a task type: `@app.task` or `@app.task(queue=...,
         max_attempts=..., timeout=...)`.
@@ -91,7 +75,8 @@ class Leaseq:
         The function may be `async def` or plain `def` (then it runs in a thread). A parameter
         annotated `Context` gets the context; the others are the fields of the payload. `timeout` is
         in seconds, for one attempt. `retention` is the time for which an ended task is kept, in seconds
-        or as a timedelta; by default that of the configuration.
+        or as a timedelta; by default that of the configuration. `redact` has JSON pointers, such as
+        `/card/number` or `/customers/*/email`, to values that the dashboard masks.
 
         Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result
         can also be called: `await charge(order_id=1)` runs the function directly and records
@@ -99,14 +84,7 @@ class Leaseq:
         """
 
         def register(function: Callable[..., Any]) -> TypedTask[..., Any]:
-            handler = describe(
-                function,
-                name=name,
-                queue=queue,
-                max_attempts=max_attempts,
-                timeout_seconds=timeout,
-                retention=retention,
-            )
+            handler = describe(function, **options)
             handler = self.registry.add(handler)
             return AsyncTask(self, handler) if handler.is_async else BlockingTask(self, handler)
 

@@ -112,6 +112,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ui_colour: Colour = "grey"
     ui_read_only: bool = False
     ui_cookie_insecure: bool = False
+    # Names of keys, separated by commas, whose values the dashboard masks. none: it masks none.
+    redact: str = "password,token,secret,authorization"
 
     # Retention of a key since its first use, and of a task since it finished.
     idempotency_retention_seconds: float = 7 * DAY

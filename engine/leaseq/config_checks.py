@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from leaseq.addresses import check_host, check_hosts, check_proxies
 from leaseq.app_version import check_app_version
 from leaseq.errors import ConfigInvalid
+from leaseq.safe_text.redaction import parse_names
 
 __all__ = ["PREFIX", "SCHEMES", "SECRET_CHARACTERS", "check_value", "variable_of"]
 
@@ -79,9 +80,17 @@ def _check_prefix(prefix: str) -> None:
         raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} is not a valid key prefix: use {rule}")
 
 
+def _check_redact(names: str) -> None:
+    try:
+        parse_names(names)
+    except ValueError as error:
+        raise ConfigInvalid(f"LEASEQ_REDACT={names[:200]!a} is not valid: {error}") from None
+
+
 _RULES: dict[str, Callable[[Any], None]] = {
     "redis_prefix": _check_prefix,
     "app_version": check_app_version,
     "api_hosts": check_hosts,
     "api_proxies": check_proxies,
+    "redact": _check_redact,
 }

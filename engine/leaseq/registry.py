@@ -10,9 +10,9 @@ from __future__ import annotations
 import builtins
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +27,7 @@ from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.payload_codec import ContentCodec
 from leaseq.payloads.shapes import shape_of, stamp_of
 from leaseq.safe_text.fingerprint import APPLICATION
+from leaseq.safe_text.redaction import parse_pointers
 
 DEFAULT_QUEUE = "default"
 LONGEST_RETENTION_SECONDS = 10 * YEAR_SECONDS
@@ -50,6 +51,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     timeout_seconds: float | None = None
     retention_seconds: float | None = None
+    redact: tuple[str, ...] = ()  # JSON pointers
     codec: ContentCodec | None = None  # of the app
 
     @property
@@ -126,28 +128,36 @@ class Registry:
         return sorted({DEFAULT_QUEUE, *(handler.queue for handler in self.handlers.values())})
 
 
-def describe(
-    function: Callable[..., Any],
-    *,
-    name: str | None = None,
-    queue: str = DEFAULT_QUEUE,
-    max_attempts: int | None = None,
-    timeout_seconds: float | None = None,
-    retention: float | timedelta | None = None,
-) -> Handler:
-    """Read a function's signature. Raises `TypeError` for a value that is not a function, and for a
-    function that no JSON object can call; `ValueError` for limits and names. `retention` is in
-    seconds."""
+class HandlerOptions(TypedDict, total=False):
+    """The keywords of `@app.task`. Times are in seconds."""
+
+    name: str | None
+    queue: str
+    max_attempts: int | None
+    timeout: float | None
+    retention: float | timedelta | None
+    redact: Sequence[str]
+
+
+def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) -> Handler:
+    """Read a function's signature. Raises `TypeError` for a value that is not a function, for a
+    function that no JSON object can call, and for an unknown option; `ValueError` for limits, names
+    and pointers."""
     if not hasattr(function, "__name__"):  # functools.partial, an object with __call__
         raise TypeError(
             f"a handler must be a function, not {type(function).__name__}: call it from a `def` or `async def` whose annotated "
             "parameters are the fields of the payload"
         )
-    name = name or function.__name__
-    timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+    if unknown := options.keys() - HandlerOptions.__annotations__.keys():
+        raise TypeError(f"@app.task has no option {min(unknown)!r}")
+    name = options.get("name") or function.__name__
+    queue, max_attempts = options.get("queue", DEFAULT_QUEUE), options.get("max_attempts")
+    timeout = options.get("timeout")
+    timeout_seconds = None if timeout is None else float(timeout)
     defaults = TypeDefaults(queue=queue, max_attempts=max_attempts, timeout_seconds=timeout_seconds)
     _check(name, defaults)
-    retention_seconds = _retention_seconds(name, retention)
+    retention_seconds = _retention_seconds(name, options.get("retention"))
+    redact = _redact(name, options.get("redact", ()))
     hints = typing.get_type_hints(function, include_extras=True)
     context_parameter, fields = _read_parameters(name, function, hints)
     arguments = msgspec.defstruct(
@@ -177,6 +187,7 @@ def describe(
         max_attempts=max_attempts,
         timeout_seconds=timeout_seconds,
         retention_seconds=retention_seconds,
+        redact=redact,
     )
 
 
@@ -213,6 +224,14 @@ def _retention_seconds(name: str, retention: float | timedelta | None) -> float 
     return seconds
 
 
+def _redact(name: str, pointers: Sequence[str]) -> tuple[str, ...]:
+    try:
+        parse_pointers(pointers)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"handler {name}: {error}") from None
+    return tuple(pointers)
+
+
 def _check(name: str, defaults: TypeDefaults) -> None:
     """Raise `ValueError` for names and limits that no submission can have."""
     for what, value in (("the name of a task type", name), ("the name of a queue", defaults.queue)):
@@ -244,4 +263,4 @@ def _field(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> tu
     return (parameter.name, kind, parameter.default)
 
 
-__all__ = ["DEFAULT_QUEUE", "Handler", "Registry", "describe"]
+__all__ = ["DEFAULT_QUEUE", "Handler", "HandlerOptions", "Registry", "describe"]

@@ -1102,7 +1102,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "revoke_key" | "rotate_key" | "stop_operation"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "reveal" | "revoke_key" | "rotate_key" | "stop_operation"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

@@ -29,7 +29,6 @@ LONGER_FUNCTIONS = {
     "bench/plots/cpu.py cpu": 53,
     "bench/plots/recovery.py recovery": 55,
     "chaos/leaseq_chaos/checkers/linear.py check": 51,
-    "engine/leaseq/registry.py describe": 52,
     "engine/leaseq/worker/build.py compose": 65,
     "tests/api/test_gate.py test_a_path_has_one_spelling": 51,
     "tests/api/test_serve.py test_hostile_bytes_get_a_4xx_each": 55,

@@ -25,7 +25,7 @@ def test_options_of_a_handler_are_the_defaults_of_its_submissions() -> None:
     assert describe(work).defaults == TypeDefaults(
         queue="default", max_attempts=None, timeout_seconds=None
     )
-    said = describe(work, queue="sums", max_attempts=2, timeout_seconds=30).defaults
+    said = describe(work, queue="sums", max_attempts=2, timeout=30).defaults
     assert said == TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)
     assert isinstance(said.timeout_seconds, float), (
         "whole numbers and others do not mix in one array"

@@ -48,6 +48,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     can_operate: bool
     can_submit: bool
     kill_tests: bool
+    can_reveal: bool
 
 
 async def page(
@@ -68,7 +69,8 @@ async def page(
         away = not error.took_too_long
     except LeaseqError:
         pass
-    frame = frame_of(request, service, title=title, overview=overview, away=away)
+    live = request.method == "GET"  # the answer to a form stays as it is
+    frame = frame_of(request, service, title=title, overview=overview, away=away, live=live)
     context = dict(values or {}) | {"frame": frame}
     part = request.query_params.get(PART)
     text = render(template, context) if part is None else render_region(template, part, context)
@@ -117,6 +119,7 @@ def frame_of(
         can_operate=changes and principal.may("operate"),
         can_submit=changes and principal.may("submit"),
         kill_tests=request.app.state.get("kill_tests") is not None,
+        can_reveal=changes and principal.may("payloads"),
     )
 
 

@@ -22,6 +22,7 @@ ActionName = Literal[
     "redrive",
     "replay",
     "erase",
+    "reveal",
     "free_key",
     "pause",
     "resume",

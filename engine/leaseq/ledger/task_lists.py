@@ -5,6 +5,7 @@ Tasks that are FAILED are listed along the dead letters, all others along the ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ LOOKED_AT = 5000
 LABELLED_LOOKED_AT = 500
 # Of each tenant at least, where there are many.
 LABELLED_SHARE = 20
+# Bytes of a payload, a result or a progress that is read for one of many tasks.
+MOST_CONTENT = 32_768
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,18 @@ class Listing(msgspec.Struct, frozen=True):
 
     tasks: list[TaskSummary]
     cursor: str | None
+
+
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload, result and progress of a task. Not `whole`: a part is so large that it was
+    not read."""
+
+    task_id: str
+    type: str
+    whole: bool
+    payload: bytes | None
+    result: bytes | None
+    progress: bytes | None
 
 
 class TaskLists:
@@ -101,6 +116,14 @@ class TaskLists:
         )
         return [rows.to_attempt(row) for row in found]
 
+    async def find_contents(
+        self, task_ids: Sequence[str], *, tenant: str | None
+    ) -> dict[str, Contents]:
+        """Payloads, results and progress of a few tasks, by id, where they are small."""
+        params = {"ids": quoted(task_ids), "tenant": tenant, "most": MOST_CONTENT}
+        found = await self._session.fetch("find_contents", params, idempotent=True)
+        return {row.task_id: _to_contents(row) for row in found}
+
 
 def _parameters(wanted: TaskFilter, *, tenant: str | None, looked_at: int) -> dict[str, Any]:
     return {
@@ -130,4 +153,6 @@ def _page(found: Rows, *, limit: int) -> Listing:
     return Listing(tasks, found[0].cursor)
 
 
-__all__ = ["Listing", "TaskFilter", "TaskLists"]
+_to_contents = rows.reader(Contents)
+
+__all__ = ["Contents", "Listing", "TaskFilter", "TaskLists"]

@@ -29,6 +29,7 @@ class TaskType(msgspec.Struct, frozen=True):
     payload_schema: bytes | None = None
     retention_seconds: float | None = None  # of its ended tasks
     encoded: bool = False  # by the codec of its app
+    redact: bytes | None = None  # a list of JSON pointers, as JSON
 
     @property
     def version(self) -> str:
@@ -44,6 +45,8 @@ class TaskType(msgspec.Struct, frozen=True):
             content.append(f"retention {self.retention_seconds}")
         if self.encoded:
             content.append("encoded")
+        if self.redact is not None:
+            content.append(f"redact {self.redact.decode()}")
         return sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
     @property
@@ -103,6 +106,7 @@ class TypeLedger:
             "timeouts": [t.timeout_seconds for t in types],
             "retentions": [t.retention_seconds for t in types],
             "encoded": [t.encoded for t in types],
+            "redacts": [None if t.redact is None else t.redact.decode() for t in types],
         }
         await self._session.fetch("register_types", params, idempotent=True)
 

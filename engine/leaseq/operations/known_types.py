@@ -13,6 +13,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.loop import run_forever
 from leaseq.observability.telemetry import emit
@@ -20,6 +22,7 @@ from leaseq.payloads.collisions import guarded
 from leaseq.payloads.known_type import Decode, KnownType
 from leaseq.payloads.old_schemas import shape_from
 from leaseq.payloads.shapes import decoder_of, stamp_of
+from leaseq.safe_text.redaction import ANY, Pointer, parse_pointers
 
 REFRESH_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.25
@@ -34,12 +37,17 @@ class KnownTypes:
         self._ledger = ledger
         self._sources: dict[str, list[TaskType]] = {}
         self._types: dict[str, KnownType] = {}
+        self._pointers: dict[str, tuple[Pointer, ...]] = {}
         self._lock = asyncio.Lock()
         self._looked_at = float("-inf")
 
     def known(self, name: str) -> KnownType | None:
         """A type, from memory."""
         return self._types.get(name)
+
+    def redacted_in(self, name: str) -> tuple[Pointer, ...]:
+        """The places of the values that are masked for readers, in the live versions of a type."""
+        return self._pointers.get(name, ())
 
     async def look_again(self, name: str) -> KnownType | None:
         """A type, after one more look into the ledger, unless the last look was a moment ago."""
@@ -68,6 +76,11 @@ class KnownTypes:
             for name, versions in sources.items()
         }
         self._sources = sources
+        self._pointers = {
+            name: pointers
+            for name, versions in sources.items()
+            if (pointers := _pointers(versions))
+        }
 
     async def keep_fresh(self, *, stop: asyncio.Event) -> None:
         """Refresh every few seconds until `stop` is set."""
@@ -102,6 +115,17 @@ def _compile(versions: Sequence[TaskType]) -> KnownType:
         encoded=versions[0].encoded,
         takes_envelopes=any(version.encoded for version in versions),
     )
+
+
+def _pointers(versions: Sequence[TaskType]) -> tuple[Pointer, ...]:
+    """The places that any of these versions masks. A list that cannot be read masks everything."""
+    found: dict[Pointer, None] = {}
+    for redact in filter(None, (version.redact for version in versions)):
+        try:
+            found |= dict.fromkeys(parse_pointers(msgspec.json.decode(redact)))
+        except (TypeError, ValueError):
+            found[(ANY,)] = None
+    return tuple(found)
 
 
 __all__ = ["KnownTypes"]

@@ -9,7 +9,7 @@ then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -39,7 +39,7 @@ from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.services import ServiceLedger, ServiceRecord
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.ledger.statistics import StatisticsLedger
-from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
+from leaseq.ledger.task_lists import Contents, Listing, TaskFilter, TaskLists
 from leaseq.ledger.task_types import RegisteredType, TypeLedger, TypeVersion
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
@@ -87,6 +87,13 @@ class Lists:
         """The attempts of a task that did not succeed."""
         async with self.turn():
             return await self._tasks.list_attempts(task_id, tenant=tenant)
+
+    async def find_contents(
+        self, task_ids: Sequence[str], *, tenant: str | None
+    ) -> dict[str, Contents]:
+        """Payloads, results and progress of the tasks of one page, where they are small."""
+        async with self.turn():
+            return await self._tasks.find_contents(task_ids, tenant=tenant)
 
     async def list_failures(self, wanted: FailureFilter, *, tenant: str | None) -> FailurePage:
         """One page of the groups of failures of a tenant (None: of all), the newest first."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.loop import Pauses, Retries, pause
@@ -70,6 +72,7 @@ def task_types(registry: Registry) -> list[TaskType]:
             h.schema(),
             h.retention_seconds,
             h.codec is not None,
+            msgspec.json.encode(h.redact) if h.redact else None,
         )
         for h in registry.handlers.values()
     ]

@@ -12,12 +12,12 @@ from leaseq.model import AttemptRecord, Task
 from leaseq.operations.life.facts import LifeFacts
 from leaseq.operations.why.wording import error_line, fields_of
 from leaseq_api import parameters as given
-from leaseq_api.life import life_facts
 from leaseq_api.refused import Refused
 from leaseq_api.security.principal import may_read_contents
 from leaseq_api.service import Injected, Service
 from leaseq_api.ui.contents import compared
 from leaseq_api.ui.page import AnyRequest, page
+from leaseq_api.ui.pages.task import masked_life
 
 # N of this task, or ID/N of another one.
 _CHOICE = re.compile(r"(?:(?P<task>[0-9a-fA-F-]{36})/)?(?P<attempt>[0-9]{1,9})")
@@ -69,7 +69,7 @@ def _chosen(request: AnyRequest) -> list[str]:
 
 
 async def _side(request: AnyRequest, service: Service, task_id: str, number: int) -> Side:
-    facts = await life_facts(service, request.scope, task_id)
+    facts, _ = await masked_life(service, request.scope, task_id)
     task = facts.task
     for place, record in enumerate(facts.attempts):
         if record.attempt <= number <= record.last:

@@ -5,20 +5,22 @@ An acknowledgement shows its whole effect and ends with the next new version, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
-import msgspec
 from litestar import Response, get, post
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from leaseq.ledger.failures import GROUP_STATES, FailureGroup
 from leaseq.operations.operator import Repeated
+from leaseq.operations.why.wording import fields_of
 from leaseq_api.failures.route import Fingerprint, TypeName, find_failure, to_filter
 from leaseq_api.failures.schemas import FailureQuery
 from leaseq_api.failures.views import failure_detail, failure_page
 from leaseq_api.security.principal import may_read_contents, principal_of
-from leaseq_api.service import Injected
+from leaseq_api.service import Injected, Service
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.charts import Line, line
 from leaseq_api.ui.forms import OPERATION_ID, new_operation_id, operation_of, read_form
@@ -52,12 +54,14 @@ async def show_failures(request: AnyRequest, service: Injected) -> Response[str]
         to_filter(given), tenant=principal_of(request.scope).tenant
     )
     cursor = failure_page(found).next_cursor
+    contents = may_read_contents(request.scope)
+    groups = await _masked(request, service, found.groups) if contents else found.groups
     values = {
-        "rows": [Row(group, line(group.hours)) for group in found.groups],
+        "rows": [Row(group, line(group.hours)) for group in groups],
         "overview": await service.overview.read(principal_of(request.scope)),
         "given": {name: given.get(name, "") for name in FILTERS},
         "states": GROUP_STATES,
-        "contents": may_read_contents(request.scope),
+        "contents": contents,
         "more": None if cursor is None else "?" + urlencode(given | {"cursor": cursor}),
     }
     return await page(request, service, "failures.html", title="Failures", values=values)
@@ -76,7 +80,12 @@ async def show_failure_page(
     detail = failure_detail(group, recent, contents=may_read_contents(request.scope))
     errors = None
     if detail.messages is not UNSET:
-        errors = [_shown(each.count, each.task_id, bytes(each.error)) for each in detail.messages]
+        named = [each.task_id for each in detail.messages]
+        masks = await service.redactor.masks_of(named, tenant=principal.tenant)
+        errors = [
+            _shown(each.count, each.task_id, masks.of(each.task_id).json(bytes(each.error)))
+            for each in detail.messages
+        ]
     values = {
         "group": group,
         "chart": line(group.hours),
@@ -108,9 +117,25 @@ async def acknowledge_failure(
     )
 
 
+async def _masked(
+    request: AnyRequest, service: Service, groups: Sequence[FailureGroup]
+) -> list[FailureGroup]:
+    """Groups with the message of their newest attempt, without the values that are masked."""
+    tenant = principal_of(request.scope).tenant
+    named = [group.task_id for group in groups if group.message]
+    masks = await service.redactor.masks_of(named, tenant=tenant)
+    return [
+        replace(group, message=masks.of(group.task_id).text(group.message))
+        if group.message
+        else group
+        for group in groups
+    ]
+
+
 def _shown(count: int, task_id: str, error: bytes) -> ShownError:
-    fields: dict[str, str] = msgspec.json.decode(error)
-    return ShownError(count, task_id, fields.get("message", ""), fields.get("traceback", ""))
+    fields = fields_of(error)
+    message, traceback = (str(fields.get(name) or "") for name in ("message", "traceback"))
+    return ShownError(count, task_id, message, traceback)
 
 
 HANDLERS = (show_failures, show_failure_page, acknowledge_failure)

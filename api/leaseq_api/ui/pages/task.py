@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from litestar import Response, get
 from litestar.params import PathParameter
+from litestar.types import Scope
 from msgspec import Struct
 
 from leaseq.model import AttemptRecord, State, Task
@@ -27,6 +28,7 @@ from leaseq_api.service import Injected, Service
 from leaseq_api.ui.answer import html
 from leaseq_api.ui.contents import ShownError, shown, shown_error
 from leaseq_api.ui.page import AnyRequest, page
+from leaseq_api.ui.redactor import MaskedTask, mask_facts
 
 # Attempts with their errors on the page; the API lists all.
 MOST_ATTEMPTS = 50
@@ -47,9 +49,10 @@ class ShownAttempt(Struct, frozen=True):
 async def show_task(request: AnyRequest, service: Injected, task_id: given.TaskId) -> Response[str]:
     """Show the page of one task."""
     task_id = given.check_task_id(task_id)
-    facts = await life_facts(service, request.scope, task_id)
-    why = await _explain(request, service, task_id)
-    values = _values(facts, why, contents=may_read_contents(request.scope))
+    facts, masked = await masked_life(service, request.scope, task_id)
+    why = await _explain(request, service, task_id, masked)
+    contents = may_read_contents(request.scope)
+    values = _values(facts, why, contents=contents) | {"masked": masked.count if contents else 0}
     title = f"{facts.task.type} {task_id[:8]}"
     return await page(request, service, "task.html", title=title, values=values)
 
@@ -58,20 +61,31 @@ async def show_task(request: AnyRequest, service: Injected, task_id: given.TaskI
 async def download(
     request: AnyRequest, service: Injected, task_id: given.TaskId, part: Part
 ) -> Response[bytes]:
-    """Send a whole value of a task as a file, byte for byte."""
+    """Send a whole value of a task as a file: byte for byte where nothing in it is masked."""
     check_scope(request.scope, "read")
     task_id = given.check_task_id(task_id)
     task = await service.tasks_of(request.scope).find(task_id)
+    masked = await service.redactor.mask_task(task)
+    return as_file(masked.task, part)
+
+
+def as_file(task: Task, part: str) -> Response[bytes]:
+    """A value of a task as a file. Raises `Refused`."""
     raw = getattr(task, part) if part in PARTS else None
     if raw is None:
         raise Refused("not_found", "this task has no such value")
-    name = f"{task_id}-{part}.json"
+    name = f"{task.task_id}-{part}.json"
     answer = html("")
     headers = dict(answer.headers) | {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(raw, media_type="application/json", headers=headers)
 
 
-async def _explain(request: AnyRequest, service: Service, task_id: str) -> Why:
+async def masked_life(service: Service, scope: Scope, task_id: str) -> tuple[LifeFacts, MaskedTask]:
+    """The facts about a task that this request may see, without the values that are masked."""
+    return await service.redactor.mask_life(await life_facts(service, scope, task_id))
+
+
+async def _explain(request: AnyRequest, service: Service, task_id: str, masked: MaskedTask) -> Why:
     principal = principal_of(request.scope)
     reader = service.engine.fact_reader(service.lists)
     facts = await reader.read(
@@ -79,12 +93,14 @@ async def _explain(request: AnyRequest, service: Service, task_id: str) -> Why:
     )
     if principal.tenant is not None:
         facts = of_one_tenant(facts)
-    return explain(facts if may_read_contents(request.scope) else without_contents(facts))
+    if not may_read_contents(request.scope):
+        return explain(without_contents(facts))
+    return explain(mask_facts(facts, masked.mask))
 
 
-def _values(facts: LifeFacts, why: Why, *, contents: bool) -> dict[str, Any]:
-    task = facts.task
-    attempts = [
+def shown_attempts(facts: LifeFacts) -> list[ShownAttempt]:
+    """The newest attempts with their errors, newest first."""
+    return [
         ShownAttempt(
             record,
             facts.workers[record.worker_id].host if record.worker_id in facts.workers else "",
@@ -92,6 +108,10 @@ def _values(facts: LifeFacts, why: Why, *, contents: bool) -> dict[str, Any]:
         )
         for record in reversed(facts.attempts[-MOST_ATTEMPTS:])
     ]
+
+
+def _values(facts: LifeFacts, why: Why, *, contents: bool) -> dict[str, Any]:
+    task, attempts = facts.task, shown_attempts(facts)
     return {
         "task": task,
         "summary": summary_line(task),
@@ -139,4 +159,4 @@ def as_python(task: Task) -> str | None:
 
 HANDLERS = (show_task, download)
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "PARTS", "ShownAttempt", "as_file", "masked_life", "shown_attempts"]

@@ -22,6 +22,7 @@ from leaseq.operations.replay import Replay, default_key
 from leaseq.operations.seen import Seen, parse_seen
 from leaseq.operations.submission import PRIORITIES
 from leaseq.options import SubmitOptions
+from leaseq.safe_text.redaction import Rules, redact, restore
 from leaseq_api import parameters as given
 from leaseq_api.actions import submit_replay
 from leaseq_api.life import life_facts
@@ -121,8 +122,9 @@ async def ask_replay(
     task = facts.task
     if task.payload is None:
         raise TaskConflict(f"task {task_id} was erased: it has no payload any more")
+    rules = await service.redactor.rules_of(task.type)
     values = {
-        "payload": _formatted(task.payload),
+        "payload": _formatted(_masked(task.payload, rules)),
         "queue": task.queue,
         "priority": task.priority.name.lower(),
         "run_at": "",
@@ -140,19 +142,17 @@ async def replay_task(
     task_id = given.check_task_id(task_id)
     values = dict.fromkeys(REPLAY_FIELDS, "") | await read_form(request, REPLAY_FIELDS)
     task = await service.tasks_of(request.scope).find(task_id)
-    payload = values["payload"].replace("\r\n", "\n").strip().encode()
-    if task.payload is not None and payload.decode() == _formatted(task.payload):
-        payload = task.payload  # byte for byte, if it was not changed
     try:
         wanted = Replay(
-            payload=payload,
+            payload=await _edited(service, task, values["payload"]),
             options=_options(values),
             idempotency_key=values["key"].strip() or None,
         )
         _, submitted, _ = await submit_replay(service, request.scope, task_id, wanted)
-    except (SubmissionInvalid, msgspec.ValidationError) as error:
+    except (SubmissionInvalid, ValueError) as error:
         field, place = _field_of(error)
-        told = {field: f"{place}{error}"}
+        mask = (await service.redactor.mask_task(task)).mask
+        told = {field: mask.text(f"{place}{error}")}
         return await _ask_replay(request, service, task, values, wrong=told, status=422)
     return see_other(f"{ROOT}/tasks/{submitted.task_id}")
 
@@ -183,7 +183,8 @@ async def _ask_replay(
     wrong: dict[str, str] | None = None,
     status: int = 200,
 ) -> Response[str]:
-    original = _formatted(task.payload or b"")
+    rules = await service.redactor.rules_of(task.type)
+    original = _formatted(_masked(task.payload or b"", rules))
     context: dict[str, Any] = {
         "task": task,
         "values": values,
@@ -228,7 +229,23 @@ def _options(values: dict[str, str]) -> SubmitOptions:
     return msgspec.convert(chosen, SubmitOptions)
 
 
-def _field_of(error: LeaseqError | msgspec.ValidationError) -> tuple[str, str]:
+async def _edited(service: Service, task: Task, text: str) -> bytes:
+    """The payload of the form, with the values that stay masked in it. Byte for byte that of the
+    task, if it was not changed. Raises `ValueError`."""
+    payload = text.replace("\r\n", "\n").strip()
+    if task.payload is None:
+        return payload.encode()
+    rules = await service.redactor.rules_of(task.type)
+    if payload == _formatted(_masked(task.payload, rules)):
+        return task.payload
+    return restore(payload.encode(), task.payload, rules)
+
+
+def _masked(payload: bytes, rules: Rules) -> bytes:
+    return redact(payload, rules, numbered=True).raw
+
+
+def _field_of(error: LeaseqError | ValueError) -> tuple[str, str]:
     """The field of the form to blame, and the place in it."""
     if isinstance(error, PayloadInvalid):
         return "payload", f"at {error.pointer}: " if error.pointer else ""

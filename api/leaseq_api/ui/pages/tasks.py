@@ -62,8 +62,10 @@ async def show_tasks(request: AnyRequest, service: Injected) -> Response[str]:
             kept = {name: value for name, value in given.items() if value}
             values["more"] = f"{ROOT}/tasks?{urlencode(kept | {'cursor': listing.cursor})}"
         if may_read_contents(request.scope):
+            failed = {task.task_id: task.error for task in listing.tasks if task.error is not None}
+            masks = await service.redactor.masks_of(failed, tenant=tenant)
             values["errors"] = {
-                task.task_id: error_line(task.error)[:120] for task in listing.tasks
+                name: error_line(masks.of(name).json(error))[:120] for name, error in failed.items()
             }
     return await page(request, service, "tasks.html", title="Tasks", values=values)
 

@@ -14,11 +14,12 @@ from leaseq.ledger.services import ServiceRecord
 from leaseq.model import Moment
 from leaseq.operations.overview.answer import Overview, QueueStanding
 from leaseq_api import parameters as given
-from leaseq_api.fleet import HOLDINGS_SECONDS, WorkerId, read_running, read_worker
+from leaseq_api.fleet import HOLDINGS_SECONDS, WorkerId, read_worker
 from leaseq_api.operate_schemas import WorkerView
 from leaseq_api.security.principal import principal_of
 from leaseq_api.service import Injected, Service
 from leaseq_api.ui.page import AnyRequest, page
+from leaseq_api.ui.pages.running import masked_running
 from leaseq_api.views import worker_view
 
 MOST_WORKERS = 200
@@ -96,7 +97,7 @@ async def show_workers(
 async def show_worker(request: AnyRequest, service: Injected, worker_id: WorkerId) -> Response[str]:
     """Show the page of one worker."""
     worker = await read_worker(service, request, worker_id)
-    running = await read_running(service, request, worker_id=worker.worker_id)
+    running = await masked_running(request, service, worker_id=worker.worker_id)
     values = {
         "worker": worker,
         "at": running.at,

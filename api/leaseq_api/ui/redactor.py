@@ -1,0 +1,117 @@
+"""Mask values of tasks before a page shows them.
+
+The rules are the names of the configuration, and the places that the handler of a type has
+registered. A page masks a task as soon as it has read it, so that everything it makes of the task has
+no masked value. The HTTP API does not mask: its answers are for programs, which need the values
+(docs/decisions/0066-redaction-on-pages.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leaseq.ledger.task_lists import Contents
+from leaseq.model import AttemptRecord, Task
+from leaseq.operations.known_types import KnownTypes
+from leaseq.operations.life.facts import LifeFacts
+from leaseq.operations.lists import Lists
+from leaseq.operations.why.facts import Facts
+from leaseq.safe_text.redaction import Mask, Redacted, Rules, parse_names, redact
+
+PARTS = ("payload", "result", "progress")
+
+
+class MaskedTask(Struct, frozen=True):
+    """A task without the values that are masked, how many they are, and the mask for texts about it."""
+
+    task: Task
+    count: int
+    mask: Mask
+
+
+class Redactor:
+    """Masks tasks by the rules of their types."""
+
+    def __init__(self, names: str, types: KnownTypes, lists: Lists) -> None:
+        self._names = parse_names(names)
+        self._types = types
+        self._lists = lists
+
+    async def rules_of(self, type_name: str) -> Rules:
+        """The rules for tasks of a type."""
+        if self._types.known(type_name) is None:
+            await self._types.look_again(type_name)
+        return Rules(self._names, self._types.redacted_in(type_name))
+
+    async def mask_task(self, task: Task) -> MaskedTask:
+        """Mask a task and its error."""
+        redacted = _redact(task, await self.rules_of(task.type))
+        mask = _mask_of(redacted)
+        parts = {name: each.raw for name, each in redacted.items()}
+        error = None if task.error is None else mask.json(task.error)
+        masked = replace(task, **parts, error=error)
+        return MaskedTask(masked, sum(each.count for each in redacted.values()), mask)
+
+    async def mask_life(self, facts: LifeFacts) -> tuple[LifeFacts, MaskedTask]:
+        """Mask a task and its attempts."""
+        masked = await self.mask_task(facts.task)
+        attempts = [mask_attempt(each, masked.mask) for each in facts.attempts]
+        return replace(facts, task=masked.task, attempts=attempts), masked
+
+    async def mask_value(self, type_name: str, raw: bytes) -> bytes:
+        """Mask one value of a task: a progress."""
+        return redact(raw, await self.rules_of(type_name)).raw
+
+    async def masks_of(self, task_ids: Collection[str], *, tenant: str | None) -> Masks:
+        """The masks for texts about many tasks, whose contents are read for it."""
+        found: Mapping[str, Contents] = {}
+        if task_ids:
+            found = await self._lists.find_contents(list(task_ids), tenant=tenant)
+        return Masks(
+            {
+                name: _mask_of(_redact(each, await self.rules_of(each.type)))
+                for name, each in found.items()
+                if each.whole
+            }
+        )
+
+
+class Masks:
+    """The masks of the tasks of one page."""
+
+    def __init__(self, masks: Mapping[str, Mask]) -> None:
+        self._masks = masks
+
+    def of(self, task_id: str) -> Mask:
+        """The mask of a task. Where its contents were not read, it masks the whole text."""
+        return self._masks.get(task_id, Mask.whole())
+
+
+def mask_attempt(attempt: AttemptRecord, mask: Mask) -> AttemptRecord:
+    """An attempt without the values that are masked."""
+    return attempt if attempt.error is None else replace(attempt, error=mask.json(attempt.error))
+
+
+def mask_facts(facts: Facts, mask: Mask) -> Facts:
+    """The facts for an explanation, without the values that are masked."""
+    task, attempt = facts.task, facts.last_attempt
+    if task is not None and task.error is not None:
+        task = replace(task, error=mask.json(task.error))
+    return replace(
+        facts, task=task, last_attempt=None if attempt is None else mask_attempt(attempt, mask)
+    )
+
+
+def _redact(source: Task | Contents, rules: Rules) -> dict[str, Redacted]:
+    values = {name: getattr(source, name) for name in PARTS}
+    return {name: redact(raw, rules) for name, raw in values.items() if raw is not None}
+
+
+def _mask_of(redacted: Mapping[str, Redacted]) -> Mask:
+    return Mask(value for each in redacted.values() for value in each.values)
+
+
+__all__ = ["MaskedTask", "Masks", "Redactor", "mask_attempt", "mask_facts"]
