@@ -44,6 +44,7 @@ from leaseq_api.problems import Problem
 from leaseq_api.quotas.document import LIMIT_FIELDS, add_limit_fields
 from leaseq_api.schemas import FreshTaskView, ListQuery, OperationQuery
 from leaseq_api.submitted_headers import submitted_headers
+from leaseq_api.trace_parameters import trace_parameters
 
 _DESCRIPTION = (
     "A reliable task queue. A task answered with 202 is recorded in Postgres and reaches SUCCESS, FAILED or CANCELLED. "
@@ -254,6 +255,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             responses = {
                 status: each for status, each in operation["responses"].items() if int(status) < 400
             }
+    if operation["operationId"] in ("submit", "replay", "submit_batch"):
+        operation["parameters"] = [*operation.get("parameters", ()), *trace_parameters()]
     for response in responses.values():
         response.pop("headers" if not response.get("headers") else "", None)
     responses |= problem_responses(codes)

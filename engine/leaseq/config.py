@@ -130,6 +130,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # An attempt is a child of the span that submitted its task, and not only linked to it.
     trace_parent: bool = False
+    # Each statement that settles attempts has a span, linked to theirs.
+    trace_batches: bool = False
 
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"

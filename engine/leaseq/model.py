@@ -272,6 +272,24 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     waited: float = 0.0  # seconds from when it was due until this claim
 
 
+class TracedAttempt(Struct, frozen=True, kw_only=True):
+    """The data that the span of an attempt needs."""
+
+    task_id: str
+    attempt: int
+    worker_id: str
+    queue: str
+    type: str
+    headers: bytes | None
+
+
+class HeldAttempt(TracedAttempt, frozen=True, kw_only=True):
+    """The same of an attempt whose worker is gone. `read_at`: when it was read."""
+
+    started_at: Moment
+    read_at: Moment
+
+
 class TaskSnapshot(Struct, frozen=True):
     """The part of a task that dispatch work needs: whether a delivery is still wanted, and in which
     lane."""

@@ -196,7 +196,11 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
 
 async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(api: Api) -> None:
     submit = (await api.get("/schema"))["paths"]["/api/tasks"]["post"]
-    assert {parameter["name"] for parameter in submit["parameters"]} == {"Idempotency-Key"}
+    assert {parameter["name"] for parameter in submit["parameters"]} == {
+        "Idempotency-Key",
+        "traceparent",
+        "tracestate",
+    }
     assert set(submit["responses"]) == {
         *(
             "202",

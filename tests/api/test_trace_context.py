@@ -87,3 +87,15 @@ async def test_a_service_with_a_provider_makes_a_child(config: Config, spans: Sp
     assert submit.parent is not None
     assert (submit.parent.trace_id, submit.parent.span_id) == CALLER
     assert links_of(spans.one("run default")) == [address_of(submit)]
+
+
+async def test_the_document_names_the_headers_where_a_task_is_submitted(api: Api) -> None:
+    document = await api.get("/schema/openapi.json")
+    named = {
+        operation["operationId"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        if {"traceparent", "tracestate"}
+        <= {each["name"] for each in operation.get("parameters", ())}
+    }
+    assert named == {"submit", "submit_batch", "replay"}

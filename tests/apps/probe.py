@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import time
 
 from leaseq import Context, Fail, Leaseq, Retry
@@ -109,6 +110,13 @@ async def commits_itself(ctx: Context) -> None:
 async def poison() -> None:
     """Kills its process, as a segmentation fault would."""
     os._exit(139)
+
+
+@app.task
+async def die_once(ctx: Context) -> None:
+    """Kills its process with SIGKILL in the first attempt."""
+    if ctx.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task

@@ -111,6 +111,27 @@ async def test_an_attempt_is_a_child_where_the_setting_asks(config: Config, span
     assert links_of(run) == [address_of(submit)]
 
 
+async def test_a_settle_links_to_its_attempts_where_the_setting_asks(
+    config: Config, spans: Spans
+) -> None:
+    config = replace(config, trace_batches=True)
+    app = Leaseq(config)
+
+    @app.task
+    async def charge(order_id: int) -> None: ...
+
+    async with at_work(config, app):
+        await app.submit_many(charge.bind(number) for number in range(3))
+        await until(lambda: len(spans.named(RUN)) == 3)
+    settles = spans.named("settle")
+    assert sorted(link for settle in settles for link in links_of(settle)) == sorted(
+        address_of(run) for run in spans.named(RUN)
+    )
+    assert attributes_of(settles[0]).pop("messaging.batch.message_count") == len(settles[0].links)
+    assert attributes_of(settles[0])["messaging.operation.type"] == "settle"
+    assert settles[0].kind is trace.SpanKind.CLIENT
+
+
 async def test_each_attempt_has_a_span_and_a_failed_one_its_error(
     config: Config, spans: Spans, client: Client
 ) -> None:

@@ -153,6 +153,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "claim_tasks": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_claimed": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_held": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
+    "read_held_attempts": ({"ids": IDS, "attempts": ["1"] * len(IDS)}, {"tasks_pkey"}),
     "find_locked": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
     "find_lockers": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
     "succeed_attempts": (SUCCESSES, {"tasks_pkey"}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from support.processes import Service, Services
 
 Found = dict[str, Any]
 ROOT = Path(__file__).parents[2]
+OTEL = ROOT / "tests" / "apps" / "otel"
 
 
 async def traced(services: Services, file: Path) -> Service:
@@ -97,3 +100,30 @@ async def test_a_suspect_has_a_span_in_its_isolation_child(
     (run,), (drive,) = named(spans_in(file), "run default"), named(spans_in(file), "drive")
     assert run["attributes"]["messaging.message.id"] == suspect.task_id
     assert drive["parent_id"] == run["context"]["span_id"]
+
+
+async def test_a_killed_attempt_leaves_a_span_of_its_supervisor(
+    services: Services, client: Client, tmp_path: Path
+) -> None:
+    """The process that ran it is gone, with its spans. Its supervisor runs no user code: the
+    provider is set as `opentelemetry-instrument` sets it."""
+    file = tmp_path / "spans.jsonl"
+    services.executing = True
+    worker = await services.worker(
+        PYTHONPATH=os.pathsep.join([str(OTEL), *sys.path]), TRACES_FILE=str(file)
+    )
+    task_id = await client.submit("die_once")
+    await client.ended(task_id)
+    await worker.hear("attempt.settled", task_id=task_id)
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
+    spans = spans_in(file)
+    lost, succeeded = named(spans, "run default")
+    (reap,) = named(spans, "reap")
+    about, opened = lost["attributes"], worker.heard("worker.opened")
+    assert about["messaging.message.id"] == task_id
+    assert about["messaging.client.id"] == opened[0]["worker_id"]
+    assert (about["leaseq.attempt"], about["leaseq.outcome"]) == (1, "lost")
+    assert "SIGKILL" in lost["status"]["description"]
+    assert addresses(reap["links"]) == [lost["context"]["span_id"]]
+    assert addresses(succeeded["links"]) == [lost["context"]["span_id"]]

@@ -4,7 +4,8 @@ The conventions are those of version 1.44.0
 (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/). `submit QUEUE` is a
 PRODUCER span of type send, whose context a task carries in its headers. `run QUEUE` is a CONSUMER
 span of type process, one for each attempt. It links to the context of the task, or has it as its
-parent where the configuration says so.
+parent where the configuration says so. The process that recovers a dead worker ends the span of a
+lost attempt, and links its own span `reap` to it.
 
 Invariants: an attribute holds names, numbers and ids; never a payload, a result, an idempotency key
 or the message of an exception, which may quote any of them. A fault of a provider is logged and
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +28,17 @@ from opentelemetry.context import Context, attach
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from leaseq.model import ClaimedTask, Ending, Outcome, Submission, Submitted
+from leaseq.model import (
+    Claim,
+    ClaimedTask,
+    Ending,
+    HeldAttempt,
+    Outcome,
+    Settled,
+    Submission,
+    Submitted,
+    TracedAttempt,
+)
 from leaseq.observability.telemetry import EVENTS, Event, subscribe
 from leaseq.observability.tracing import Answers, Tracing
 from leaseq.trace_context import attempt_in, context_in, with_attempt, with_context
@@ -34,6 +46,8 @@ from leaseq.trace_context import attempt_in, context_in, with_attempt, with_cont
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 # For the export of the last spans of a worker, which is about to exit.
 FLUSH_SECONDS = 2.0
+# The SDK keeps no more of a span.
+MOST_LINKS = 128
 FAILURES = frozenset({Outcome.ERRORED, Outcome.TIMED_OUT})
 
 _w3c = TraceContextTextMapPropagator()
@@ -64,30 +78,42 @@ class OpenTelemetryTracing:
         return OpenTelemetrySubmission(self._tracer, batch)
 
     def begin_attempt(self, claimed: ClaimedTask) -> None:
+        claim = claimed.claim
+        about = TracedAttempt(
+            task_id=claim.task_id,
+            attempt=claim.attempt,
+            worker_id=claim.worker_id,
+            queue=claimed.queue,
+            type=claimed.type,
+            headers=claimed.headers,
+        )
         with _harmless():
-            created = _span_in(context_in(claimed.headers))
-            previous = _span_in(attempt_in(claimed.headers))
-            span = self._tracer.start_span(
-                f"run {claimed.queue}",
-                context=trace.set_span_in_context(created, Context())
-                if self._parents
-                else Context(),
-                kind=SpanKind.CONSUMER,
-                links=[
-                    Link(span.get_span_context(), {"leaseq.link": name})
-                    for name, span in (("submission", created), ("previous attempt", previous))
-                    if _is_valid(span)
-                ],
-                attributes=_attributes("run", "process", claimed.queue)
-                | {
-                    "messaging.message.id": claimed.claim.task_id,
-                    "messaging.client.id": claimed.claim.worker_id,
-                    "leaseq.type": claimed.type,
-                    "leaseq.attempt": claimed.claim.attempt,
-                },
-            )
-            self._attempts[claimed.claim.task_id, claimed.claim.attempt] = span
+            span = self._start_attempt(about)
+            self._attempts[claim.task_id, claim.attempt] = span
             attach(trace.set_span_in_context(span))
+
+    def _start_attempt(self, about: TracedAttempt, *, start: int | None = None) -> Span:
+        """`start`: in nanoseconds. None: now."""
+        created = _span_in(context_in(about.headers))
+        previous = _span_in(attempt_in(about.headers))
+        return self._tracer.start_span(
+            f"run {about.queue}",
+            context=trace.set_span_in_context(created, Context()) if self._parents else Context(),
+            kind=SpanKind.CONSUMER,
+            links=[
+                Link(span.get_span_context(), {"leaseq.link": name})
+                for name, span in (("submission", created), ("previous attempt", previous))
+                if _is_valid(span)
+            ],
+            attributes=_attributes("run", "process", about.queue)
+            | {
+                "messaging.message.id": about.task_id,
+                "messaging.client.id": about.worker_id,
+                "leaseq.type": about.type,
+                "leaseq.attempt": about.attempt,
+            },
+            start_time=start,
+        )
 
     def handler_ended(self, claimed: ClaimedTask, ending: Ending) -> None:
         attempt = (claimed.claim.task_id, claimed.claim.attempt)
@@ -98,6 +124,48 @@ class OpenTelemetryTracing:
         span = self._attempts.get((claimed.claim.task_id, claimed.claim.attempt))
         carrier = {} if span is None else _carrier_of(span)
         return with_attempt(claimed.headers, carrier) if carrier else None
+
+    @contextmanager
+    def settling(self, claims: Sequence[Claim]) -> Iterator[None]:
+        span: Span = trace.INVALID_SPAN
+        with _harmless():
+            attempts = [self._attempts.get((claim.task_id, claim.attempt)) for claim in claims]
+            span = self._tracer.start_span(
+                "settle",
+                context=Context(),
+                kind=SpanKind.CLIENT,
+                links=[
+                    Link(attempt.get_span_context(), {"leaseq.link": "attempt"})
+                    for attempt in attempts
+                    if attempt is not None
+                ][:MOST_LINKS],
+                attributes=_attributes("settle", "settle", None)
+                | {"messaging.batch.message_count": len(claims)},
+            )
+        try:
+            yield
+        except BaseException as error:
+            with _harmless():
+                _fail(span, type(error).__name__)
+            raise
+        finally:
+            with _harmless():
+                span.end()
+
+    def losing(self, held: Sequence[HeldAttempt], *, reason: str) -> OpenTelemetryLosses:
+        spans: dict[str, Span] = {}
+        with _harmless():
+            for attempt in held:
+                spans[attempt.task_id] = self._take(attempt)
+        return OpenTelemetryLosses(self._tracer, held, spans, reason=reason)
+
+    def _take(self, held: HeldAttempt) -> Span:
+        """The span of a lost attempt: the one that this process has begun, or one that begins when
+        the attempt did."""
+        key = (held.task_id, held.attempt)
+        self._errors.pop(key, None)
+        begun = self._attempts.pop(key, None)
+        return begun or self._start_attempt(held, start=_nanoseconds(held.started_at))
 
     def follow_endings(self) -> None:
         self._unsubscribe = subscribe(self._end, level=EVENTS["attempt.settled"])
@@ -134,6 +202,57 @@ class OpenTelemetryTracing:
                 if fields["outcome"] in FAILURES:
                     _fail(span, error or str(fields["outcome"]))
             span.end()
+
+
+class OpenTelemetryLosses:
+    """The spans of some lost attempts, and the span `reap` of their recovery, which links to them.
+
+    A span that is not ended is not exported: that of an attempt which its own worker has settled
+    first, or of a recovery that Postgres did not answer.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        held: Sequence[HeldAttempt],
+        spans: Mapping[str, Span],
+        *,
+        reason: str,
+    ) -> None:
+        self._held = {attempt.task_id: attempt for attempt in held if attempt.task_id in spans}
+        self._spans = spans
+        self._reason = reason
+        self._reap: Span = trace.INVALID_SPAN
+        with _harmless():
+            self._reap = tracer.start_span("reap", context=Context(), kind=SpanKind.INTERNAL)
+
+    def headers_after(self, claim: Claim) -> bytes | None:
+        held = self._held.get(claim.task_id)
+        carrier = {} if held is None else _carrier_of(self._spans[claim.task_id])
+        return with_attempt(held.headers, carrier) if held and carrier else None
+
+    def end(self, settled: Collection[Settled]) -> None:
+        ended = [task for task in settled if task.task_id in self._held]
+        with _harmless():
+            for task in ended:
+                span = self._spans[task.task_id]
+                span.set_attributes({"leaseq.outcome": "lost", "leaseq.state": str(task.state)})
+                _fail(span, "lost", self._reason)
+                span.end(_nanoseconds(self._held[task.task_id].read_at))
+            if ended:
+                self._end_reap([task.task_id for task in ended])
+
+    def _end_reap(self, task_ids: Sequence[str]) -> None:
+        self._reap.set_attributes(
+            {
+                "messaging.system": "leaseq",
+                "messaging.batch.message_count": len(task_ids),
+            }
+        )
+        for task_id in task_ids[:MOST_LINKS]:
+            lost = self._spans[task_id].get_span_context()
+            self._reap.add_link(lost, {"leaseq.link": "lost attempt"})
+        self._reap.end()
 
 
 class OpenTelemetrySubmission:
@@ -231,9 +350,14 @@ def _is_valid(span: Span) -> bool:
     return bool(span.get_span_context().is_valid)
 
 
-def _fail(span: Span, kind: str) -> None:
+def _fail(span: Span, kind: str, description: str | None = None) -> None:
     span.set_attribute("error.type", kind)
-    span.set_status(StatusCode.ERROR)
+    span.set_status(StatusCode.ERROR, description)
+
+
+def _nanoseconds(moment: datetime) -> int:
+    """Since 1970, as spans count time."""
+    return int(moment.timestamp() * 1e6) * 1_000
 
 
 @contextmanager

@@ -8,12 +8,13 @@ task calls OpenTelemetry. `spans.py` has the spans; only it imports the package.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
 from leaseq.config import Config
-from leaseq.model import ClaimedTask, Ending, Submission, Submitted
+from leaseq.model import Claim, ClaimedTask, Ending, HeldAttempt, Settled, Submission, Submitted
 
 Answers = Sequence[Submitted | BaseException]
 
@@ -37,6 +38,16 @@ class SubmissionSpan(Protocol):
         """Note what became of them."""
 
 
+class LossSpans(Protocol):
+    """The spans of attempts that are settled as lost, and that of their recovery."""
+
+    def headers_after(self, claim: Claim) -> bytes | None:
+        """The headers of a task with the context of its lost attempt. None: unchanged."""
+
+    def end(self, settled: Collection[Settled]) -> None:
+        """End the spans of the attempts that were settled. The others have no span."""
+
+
 class Tracing(Protocol):
     """Spans of submissions and attempts. No method raises an exception of OpenTelemetry."""
 
@@ -54,6 +65,12 @@ class Tracing(Protocol):
     def headers_after(self, claimed: ClaimedTask) -> bytes | None:
         """The headers of a task whose attempt did not succeed, so that the next one links to it.
         None: unchanged."""
+
+    def settling(self, claims: Sequence[Claim]) -> AbstractContextManager[None]:
+        """The span of a statement that settles attempts of this process."""
+
+    def losing(self, held: Sequence[HeldAttempt], *, reason: str) -> LossSpans:
+        """Start the spans of attempts that are about to be settled as lost."""
 
     def follow_endings(self) -> None:
         """End the spans of attempts from now on, until `close`."""
@@ -74,4 +91,4 @@ def find_tracing(config: Config) -> Tracing | None:
     return tracing_of(parents=config.trace_parent)
 
 
-__all__ = ["Answers", "SubmissionSpan", "Tracing", "find_tracing"]
+__all__ = ["Answers", "LossSpans", "SubmissionSpan", "Tracing", "find_tracing"]

@@ -60,6 +60,7 @@ from leaseq.operations.statistics.read import Statistics, Window, read_statistic
 from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.operations.traced_losses import TracedLosses
 from leaseq.operations.traced_submissions import Submissions, TracedSubmissions
 from leaseq.operations.wait import Waiter
 from leaseq.operations.why.answer import Why
@@ -101,6 +102,8 @@ class Engine:
             leases=stores.leases,
             ownership=stores.ownership,
         )
+        if tracing is not None:
+            self.recovery.trace(TracedLosses(stores.tasks, stores.held_attempts, tracing))
         self.access = Access(stores.api_keys, stores.tenants, stores.secrets)
         self.quotas = Quotas(stores.quotas, stores.tasks)
         self.failures = stores.failures

@@ -49,6 +49,7 @@ from leaseq.model import (
     TaskSnapshot,
 )
 from leaseq.observability.telemetry import emit
+from leaseq.operations.traced_losses import TracedLosses
 
 # Queues of one worker that are looked at together: one after the other, two hundred would take
 # longer than a lost host may.
@@ -102,6 +103,7 @@ class WorkerRecovery:
     ) -> None:
         self._config = config
         self._ledger = ledger
+        self._losses: TracedLosses | None = None
         self._workers = workers
         self._dispatcher = dispatcher
         self._leases = leases
@@ -109,6 +111,10 @@ class WorkerRecovery:
         self._locked_tasks = LockedTaskFinder(ledger, verb="recover")
         self._locked_workers: set[str] = set()  # that could not be closed
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
+
+    def trace(self, losses: TracedLosses) -> None:
+        """Settle lost attempts with spans from now on."""
+        self._losses = losses
 
     @property
     def lease_seconds(self) -> float:
@@ -193,7 +199,7 @@ class WorkerRecovery:
             )
             for claim, counts in held
         ]
-        settled = await self._ledger.settle(batch)
+        settled = await (self._losses or self._ledger).settle(batch)
         for claim, _ in held:
             if claim.task_id in settled:
                 emit(

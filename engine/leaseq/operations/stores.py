@@ -23,6 +23,7 @@ from leaseq.ledger.dead_letters import DeadLetterLedger
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.failures import FailureLedger
 from leaseq.ledger.followed import FollowedTasks
+from leaseq.ledger.held_attempts import HeldAttemptLedger
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.notices import NoticeLedger
 from leaseq.ledger.operation_log import OperationLog
@@ -65,6 +66,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     cluster: ClusterLedger
     census: CensusLedger
     failures: FailureLedger
+    held_attempts: HeldAttemptLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -102,6 +104,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         cluster=ClusterLedger(session),
         census=CensusLedger(session),
         failures=FailureLedger(session),
+        held_attempts=HeldAttemptLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

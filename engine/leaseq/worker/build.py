@@ -33,6 +33,7 @@ from leaseq.worker.attempt.outages import Outages
 from leaseq.worker.attempt.run_handler import HandlerRunner
 from leaseq.worker.attempt.services import AttemptServices
 from leaseq.worker.attempt.settle import Settler
+from leaseq.worker.attempt.traced_settles import TracedSettles
 from leaseq.worker.cancel_watch import CancelWatch
 from leaseq.worker.expedite import Expediter
 from leaseq.worker.in_flight import InFlight
@@ -148,8 +149,14 @@ def _services(
     outages: Outages,
 ) -> AttemptServices:
     config, stores, loop = engine.config, engine.stores, asyncio.get_running_loop()
+    traced = None
+    if engine.tracing is not None and config.trace_batches:
+        traced = TracedSettles(stores.tasks, engine.tracing)
     settler = Settler(
-        stores.tasks, capacity=2 * spec.concurrency, pause=BatchPause(large=spec.concurrency)
+        stores.tasks,
+        capacity=2 * spec.concurrency,
+        pause=BatchPause(large=spec.concurrency),
+        traced=traced,
     )
     return AttemptServices(
         loop=loop,

@@ -29,6 +29,7 @@ from leaseq.ledger.tasks import TaskLedger
 from leaseq.loop import Pauses, Retries, retry
 from leaseq.model import TERMINAL, Settled, Settlement, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
+from leaseq.worker.attempt.traced_settles import TracedSettles
 
 BATCH_SIZE = 500
 BATCH_BYTES = 8 * 1_048_576  # of results: more would take Postgres longer than a statement may
@@ -41,9 +42,16 @@ class Settler:
     """Writes endings, for one worker."""
 
     def __init__(
-        self, ledger: TaskLedger, *, capacity: int, pause: BatchPause | None = None
+        self,
+        ledger: TaskLedger,
+        *,
+        capacity: int,
+        pause: BatchPause | None = None,
+        traced: TracedSettles | None = None,
     ) -> None:
+        """`traced`: where each statement has a span."""
         self._ledger = ledger
+        self._traced = traced
         self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(
             self._write, batch_size=BATCH_SIZE, capacity=capacity, pause=pause
         )
@@ -198,7 +206,7 @@ class Settler:
         while True:
             try:
                 reach("settle.sending")
-                settled = await self._ledger.settle(batch)
+                settled = await (self._traced or self._ledger).settle(batch)
                 reach("settle.sent")
                 missing = [s for s in batch if s.claim.task_id not in settled]
                 if missing and repeated:
