@@ -29,6 +29,7 @@ WHY_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                     Evidence("dispatch", "in lane normal, 1,204 before it, 18,795 behind it"),
                     Evidence("workers", "0 of 4 open workers serve queue billing"),
                 ],
+                failure=None,
                 needs_person=True,
                 at=datetime(2026, 11, 30, 12, 0, tzinfo=UTC),
             ),

@@ -122,6 +122,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     # task_id, tenant, queue, type, code, failed_at; None: a run of before there were any
     dead_letters: list[dict[str, Any]] | None = None
     letter_counts: list[dict[str, Any]] = field(default_factory=list)  # queue, type, letters
+    # task_id, tenant, name, value; None: a run of before there were any
+    labels: list[dict[str, Any]] | None = None
 
 
 class Erased(Struct, frozen=True):
@@ -158,6 +160,7 @@ class Tombstones(Struct, frozen=True, kw_only=True):
     erased: list[Erased]
     found: list[Found]
     operations: list[Recorded]
+    labelled: list[str] = field(default_factory=list)  # tasks that have labels then
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

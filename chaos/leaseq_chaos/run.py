@@ -121,7 +121,10 @@ class Conductor:
         )
         _write(options.directory / "schedule.json", schedule)
         clients = Clients(
-            self._cluster.fronts, history=self._cluster.history, keys=self._cluster.keys
+            self._cluster.fronts,
+            history=self._cluster.history,
+            keys=self._cluster.keys,
+            bulk_seed=options.seed if options.scenario.bulk else None,
         )
         storm = Storm(self._cluster, schedule, able, Recorder(self._cluster.history, "nemesis"))
         progress = Progress(

@@ -50,5 +50,6 @@ class Scenario(Struct, frozen=True, kw_only=True):
     bounds: Mapping[str, float] = {}  # nemesis -> seconds; else the default of the recovery checker
     # do its workers have room for everything, so that waiting for other tasks excuses nothing?
     has_room: bool = False
+    bulk: bool = False  # does an operator cancel and redrive many tasks meanwhile?
     expects: tuple[str, ...] = ()  # the "sometimes" of checkers/sometimes.py
     config: Mapping[str, str] = {}  # over DEFAULT_CONFIG

@@ -50,6 +50,7 @@ async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: floa
         workers = await _rows(conn, "list_open_workers")
         dead_letters = await _rows(conn, "list_dead_letters")
         letter_counts = await _rows(conn, "count_dead_letters")
+        labels = await _rows(conn, "list_labels")
     return Snapshot(
         at=boottime(),
         drained=drained,
@@ -63,6 +64,7 @@ async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: floa
         dispatch=await read_lanes(cluster),
         dead_letters=dead_letters,
         letter_counts=letter_counts,
+        labels=labels,
     )
 
 

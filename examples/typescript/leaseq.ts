@@ -193,7 +193,7 @@ export interface ErrorVariant {
 }
 
 export interface Evidence {
-  source: "dispatch" | "ledger" | "services" | "statistics" | "workers";
+  source: "dispatch" | "failures" | "ledger" | "services" | "statistics" | "workers";
   text: string;
 }
 
@@ -214,6 +214,14 @@ export interface FailureDetail {
   failure: FailureView;
   recent: FailedAttemptView[];
   messages?: ErrorVariant[];
+}
+
+export interface FailureOfTask {
+  type: string;
+  fingerprint: string;
+  in_day: number;
+  first_seen: string;
+  versions: string[];
 }
 
 export interface FailurePage {
@@ -837,6 +845,7 @@ export interface Why {
   since: string | null;
   actions: string[];
   evidence: Evidence[];
+  failure: FailureOfTask | null;
   needs_person: boolean;
   at: string;
 }

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from leaseq_api.problems import KINDS
-from leaseq_http import errors, failures, model, quotas, statistics
+from leaseq_http import errors, explanations, failures, model, quotas, statistics
 from leaseq_http.batches import MOST_ITEMS
 from leaseq_http.calls import ROUTES, BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
@@ -91,8 +91,9 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Figures": statistics.Figures,
     "Durations": statistics.Durations,
     "EndedAttempts": statistics.EndedAttempts,
-    "Why": model.Why,
-    "Evidence": model.Evidence,
+    "Why": explanations.Why,
+    "Evidence": explanations.Evidence,
+    "FailureOfTask": explanations.FailureOfTask,
 }
 # Schemas that become no struct of their own, and why.
 NO_STRUCT = {

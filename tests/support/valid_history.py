@@ -321,6 +321,7 @@ class Story:
                 | {"failed_at": row["finished_at"]}
                 for row in dead
             ],
+            labels=[],
             letter_counts=[
                 {"queue": queue, "type": name, "letters": count}
                 for (queue, name), count in counts.items()

@@ -45,13 +45,13 @@ from leaseq_http.errors import (
     UnknownType,
     Unreachable,
 )
+from leaseq_http.explanations import Evidence, FailureOfTask, Why
 from leaseq_http.failures import ErrorVariant, FailedAttempt, Failure, FailureDetail
 from leaseq_http.model import (
     AnyTaskEvent,
     Attempt,
     Depths,
     Event,
-    Evidence,
     ListedTask,
     Missed,
     Operation,
@@ -66,7 +66,6 @@ from leaseq_http.model import (
     TaskState,
     TaskSummary,
     TaskType,
-    Why,
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
@@ -87,6 +86,7 @@ __all__ = [
     "Failure",
     "FailureDetail",
     "FailureNotFound",
+    "FailureOfTask",
     "Forbidden",
     "ForeignAnswer",
     "IdempotencyInFlight",

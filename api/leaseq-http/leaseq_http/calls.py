@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from leaseq_http.explanations import Why
 from leaseq_http.failures import Failure, FailureDetail, FailureFilters, FailurePage
 from leaseq_http.model import (
     AttemptList,
@@ -26,7 +27,6 @@ from leaseq_http.model import (
     Task,
     TaskPage,
     TypeList,
-    Why,
     WorkerList,
 )
 from leaseq_http.quotas import TenantQuota

@@ -19,6 +19,7 @@ from leaseq_http.answers import Page, error_of, read, result_of
 from leaseq_http.batches import Batch, Outcome
 from leaseq_http.calls import Call, TaskFilters
 from leaseq_http.errors import LeaseqHTTPError
+from leaseq_http.explanations import Why
 from leaseq_http.failures import Failure, FailureDetail, FailureFilters
 from leaseq_http.following import Following, following_task, following_tasks
 from leaseq_http.model import (
@@ -33,7 +34,6 @@ from leaseq_http.model import (
     TaskEvent,
     TaskSummary,
     TaskType,
-    Why,
     Worker,
 )
 from leaseq_http.quotas import TenantQuota

@@ -101,29 +101,6 @@ class Task(TaskSummary, frozen=True, kw_only=True):
         return _decode(self.result, type, "result")
 
 
-class Evidence(Struct, frozen=True, kw_only=True):
-    """One fact behind an explanation, and where the service has read it."""
-
-    source: str
-    text: str
-
-
-class Why(Struct, frozen=True, kw_only=True):
-    """Why a task is where it is."""
-
-    task_id: str
-    state: State | None  # None: it was pruned, and its end is not known
-    case: str  # a stable name; a later service may have others
-    sentence: str
-    next: str  # the next event
-    next_at: datetime | None
-    since: datetime | None
-    actions: list[str]  # what a person can do
-    evidence: list[Evidence]
-    needs_person: bool
-    at: datetime  # of the facts
-
-
 class Submitted(Struct, frozen=True, kw_only=True):
     """An accepted submission. The task is committed in Postgres."""
 

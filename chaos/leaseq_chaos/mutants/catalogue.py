@@ -136,6 +136,20 @@ _ALL = (
         minutes=0.3,
     ),
     Mutant(
+        name="erasure-keeps-labels",
+        about="Erasing a task empties its row, and its labels stay.",
+        provocation="erased-tasks",
+        expected=frozenset({"labels"}),
+        minutes=0.3,
+    ),
+    Mutant(
+        name="set-of-a-redrive-not-fixed",
+        about="An operation redrives every dead letter that it meets, whether it failed before the preview or after it.",
+        provocation="bulk-operations",
+        expected=frozenset({"bulk", "transitions"}),
+        minutes=0.4,
+    ),
+    Mutant(
         name="successor-loses-its-key",
         about="Freeing a key a second time frees it from the task that it stands for by then.",
         provocation="erased-tasks",

@@ -127,6 +127,17 @@ _ALL = (
         config=FEW,
     ),
     Scenario(
+        name="bulk-operations",
+        about="An operator cancels and redrives many tasks, while APIs, workers, sessions and Postgres are killed.",
+        nemeses={"kill-api": 4, "kill-child": 1, "kill-backends": 2, "restart-postgres": 1},
+        mix=QUICK,
+        tasks_per_second=10,
+        gap_seconds=0.7,
+        at_once=2,
+        bulk=True,
+        config=FEW,
+    ),
+    Scenario(
         name="stuck-handlers",
         about="Many handlers hang and have to be stopped.",
         nemeses={"kill-child": 1},

@@ -56,6 +56,7 @@ class Client:
         self._lives = 1
         self._rng = Random(self._name)  # when it tries again, nothing else
         self._turns: list[tuple[float, int, Turn]] = []
+        self.accepted: dict[str, str] = {}  # tasks by key
         self._order = count()
 
     async def run(self, operations: Sequence[Operation]) -> None:
@@ -85,6 +86,8 @@ class Client:
             said["delay_seconds"] = operation.delay_seconds
         if operation.tenant is not None:
             said["tenant"] = operation.tenant
+        if operation.labels is not None:
+            said["labels"] = operation.labels
         submitting = self._front.submit(body, key=key, tenant=operation.tenant)
         reply = await self._ask("submit", submitting, key=key, said=said)
         if reply.seen is not None:
@@ -92,6 +95,8 @@ class Client:
             self._recorder.note(Kind.OK, "submit", key=key, task=reply.seen.task_id, value=told)
             self._counts.acknowledged += 1
             self._counts.replayed += reply.replayed
+            if key is not None:
+                self.accepted[key] = reply.seen.task_id
             self._go_on_with(operation, reply.seen.task_id)
         elif reply.passing and key is not None:
             self._later(self._pause(tries), partial(self._submit, operation, body, tries=tries + 1))
@@ -206,4 +211,6 @@ def body_of(operation: Operation) -> bytes:
         body["queue"] = operation.queue
     if operation.priority is not None:
         body["priority"] = operation.priority
+    if operation.labels is not None:
+        body["labels"] = operation.labels
     return msgspec.json.encode(body)

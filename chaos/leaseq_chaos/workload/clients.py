@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from leaseq_chaos.history import Recorder
+from leaseq_chaos.workload.bulk import BulkClient
 from leaseq_chaos.workload.client import Client, Counts
 from leaseq_chaos.workload.front import Front, open_session
 from leaseq_chaos.workload.plan import Operation
@@ -21,10 +22,19 @@ __all__ = ["Clients"]
 class Clients:
     """The clients of one run. `counts` tells how far they are."""
 
-    def __init__(self, urls: list[str], *, history: Path, keys: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        urls: list[str],
+        *,
+        history: Path,
+        keys: Mapping[str, str],
+        bulk_seed: int | None = None,
+    ) -> None:
+        """`bulk_seed`: of the operator of many tasks. None: there is none."""
         self._urls = urls
         self._keys = keys
         self._history = history
+        self._bulk_seed = bulk_seed
         self.counts = Counts()
 
     async def start(self, plan: Iterable[Operation]) -> None:
@@ -40,6 +50,8 @@ class Clients:
             asyncio.create_task(self._client(number, recorder).run(shares[number]))
             for number, recorder in self._recorders.items()
         ]
+        if self._bulk_seed is not None:
+            self._working.append(asyncio.create_task(self._bulk(self._bulk_seed).run()))
 
     async def finish(self, *, patience: float) -> bool:
         """Wait until the plan is done, everything was answered, and all followed tasks have ended;
@@ -58,6 +70,12 @@ class Clients:
         for task in done:
             task.result()
         return not open_ones
+
+    def _bulk(self, seed: int) -> BulkClient:
+        recorder = Recorder(self._history, "bulk")
+        self._recorders[-1] = recorder
+        front = Front(self._session, self._urls, first=0, keys=self._keys)
+        return BulkClient(front, recorder, seed=seed)
 
     def _client(self, number: int, recorder: Recorder) -> Client:
         return Client(

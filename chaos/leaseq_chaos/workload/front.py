@@ -21,6 +21,7 @@ __all__ = ["Front", "Reply", "Seen", "open_session"]
 
 TIMEOUT_SECONDS = 2.0
 NO_CONTENT = 204
+OPERATIONS = "/api/operations"
 # Refusals that are about this moment, not about the request. A proxy may have cut the body short.
 PASSING = {"idempotency_in_flight", "request_malformed", "head_timeout", "body_timeout"}
 
@@ -53,6 +54,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     # with `fail` and `info`: what goes into the history
     said: dict[str, Any] = field(default_factory=dict)
     passing: bool = False  # may the same request be sent again?
+    content: dict[str, Any] = field(default_factory=dict)  # of an answer that is about no task
 
 
 _read_seen = msgspec.json.Decoder(Seen).decode
@@ -109,6 +111,13 @@ class Front:
     async def free_key(self, task: str, *, tenant: str | None) -> Reply:
         return await self._send("DELETE", f"/api/tasks/{task}/idempotency-key", tenant)
 
+    async def operate(
+        self, path: str, body: Mapping[str, Any] | None, *, tenant: str | None
+    ) -> Reply:
+        """Ask about operations on many tasks: with a body by POST, else by GET."""
+        method, data = ("GET", None) if body is None else ("POST", msgspec.json.encode(body))
+        return await self._send(method, OPERATIONS + path, tenant, body=data)
+
     def other_tenant(self, tenant: str | None) -> str | None:
         """A tenant that has a key and is another one."""
         return next((other for other in self._keys if other != tenant), None)
@@ -132,6 +141,8 @@ class Front:
                 text = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return _unknown(f"{type(error).__name__}: {error}".strip(": "))
+        if path.startswith(OPERATIONS) and 200 <= response.status < 300:
+            return _content(text)
         return _judge(
             response.status, text, replayed=response.headers.get("Idempotent-Replayed") == "true"
         )
@@ -153,6 +164,14 @@ def _judge(http: int, text: bytes, *, replayed: bool) -> Reply:
     code = problem.code or f"http_{http}"
     said = {"code": code, "http": http} | ({"task": problem.task_id} if problem.task_id else {})
     return Reply(kind=Kind.FAIL, said=said, passing=code in PASSING)
+
+
+def _content(text: bytes) -> Reply:
+    """The whole answer, of one that is about no task."""
+    try:
+        return Reply(kind=Kind.OK, content=msgspec.json.decode(text, type=dict[str, Any]))
+    except msgspec.DecodeError as error:
+        return _unknown(f"an answer that cannot be read: {error}")
 
 
 def _about(task: str, reply: Reply) -> Reply:

@@ -61,6 +61,7 @@ async def operate(cluster: Cluster, snapshot: Snapshot, recorder: Recorder) -> T
         erased=[Erased(*row) for row in await postgres.fetch("list_operated", ids)],
         found=[Found(*row) for row in await postgres.fetch("find_contents")],
         operations=[Recorded(*row) for row in await postgres.fetch("list_operations", ids)],
+        labelled=[row[0] for row in await postgres.fetch("list_labelled")],
     )
 
 

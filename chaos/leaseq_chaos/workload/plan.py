@@ -24,6 +24,8 @@ __all__ = ["TENANTS", "Operation", "make_plan"]
 TENANTS = ("default", "acme")
 # One task in so many is asked for with the key of another tenant.
 FOREIGN_EVERY = 10
+# One task in so many has labels, among them tasks of both tenants.
+LABELLED_EVERY = 3
 
 KEYLESS = 0.01  # without a key no client may retry
 TWINS, MOST_TWINS = 0.06, 5
@@ -57,6 +59,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     reads: tuple[float, ...] = ()  # seconds after the acknowledgement
     follow: bool = False  # read again and again, until it has ended
     foreign: bool = False  # ask for the task with the key of another tenant, too
+    labels: dict[str, str] | None = None
 
 
 def make_plan(scenario: Scenario, *, seed: int, seconds: float, accounts: int) -> list[Operation]:
@@ -68,9 +71,17 @@ def make_plan(scenario: Scenario, *, seed: int, seconds: float, accounts: int) -
         submissions = _submissions(draw, scenario, key=f"k{seed}-{number}", at=round(at, 4))
         # By number and not by chance, so that the rest of a plan is that of its seed.
         tenant, foreign = TENANTS[number % len(TENANTS)], number % FOREIGN_EVERY == 0
-        plan += [replace(each, tenant=tenant, foreign=foreign) for each in submissions]
+        labels = labels_of(number) if number % LABELLED_EVERY == 0 else None
+        plan += [
+            replace(each, tenant=tenant, foreign=foreign, labels=labels) for each in submissions
+        ]
     plan.sort(key=lambda operation: operation.at)  # stable
     return plan
+
+
+def labels_of(number: int) -> dict[str, str]:
+    """One label of its own, and one that many tasks share."""
+    return {"number": str(number), "shard": str(number % 7)}
 
 
 def _moments(rng: Random, rate: float, seconds: float) -> Iterator[float]:

@@ -97,6 +97,16 @@ class FailureGroup(Struct, frozen=True, kw_only=True):
     message: str | None
 
 
+class FailureSummary(Struct, frozen=True, kw_only=True):
+    """The part of a group that explains one of its tasks."""
+
+    type: str
+    fingerprint: str
+    in_day: int  # attempts
+    first_seen: Moment
+    versions: list[str]  # the one in which it occurred first, first
+
+
 class FailedAttempt(Struct, frozen=True, kw_only=True):
     """A recent attempt of a group."""
 
@@ -163,6 +173,15 @@ class FailureLedger:
         page = await self._list(wanted, tenant=tenant, dead_most=MOST_DEAD_OF_ONE)
         return page.groups[0] if page.groups else None
 
+    async def summarize(
+        self, type_name: str, fingerprint: str, *, tenant: str | None
+    ) -> FailureSummary | None:
+        """The part of a group that explains a task, without its dead letters and messages. None:
+        there is no such group, or its failures are not counted yet."""
+        params = {"type": type_name, "fingerprint": fingerprint, "tenant": tenant}
+        found = await self._session.fetch("summarize_failure", params, idempotent=True)
+        return _to_summary(found[0]) if found else None
+
     async def _list(
         self, wanted: FailureFilter, *, tenant: str | None, dead_most: int
     ) -> FailurePage:
@@ -224,6 +243,7 @@ class FailureLedger:
 
 
 _to_attempt = rows.reader(FailedAttempt)
+_to_summary = rows.reader(FailureSummary)
 # In JSON as msgspec writes it.
 _TEXT = re.compile(r'"message":"((?:[^"\\]|\\.)*)')
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,4}|.)?")
@@ -265,6 +285,7 @@ __all__ = [
     "FailureGroup",
     "FailureLedger",
     "FailurePage",
+    "FailureSummary",
     "GroupState",
     "NewGroup",
     "SeenVersion",

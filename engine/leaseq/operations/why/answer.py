@@ -43,7 +43,7 @@ CaseName = Literal[
 ]
 CASES: tuple[CaseName, ...] = get_args(CaseName)
 
-Source = Literal["ledger", "dispatch", "workers", "services", "statistics"]
+Source = Literal["ledger", "failures", "dispatch", "workers", "services", "statistics"]
 
 
 class Evidence(Struct, frozen=True):
@@ -51,6 +51,18 @@ class Evidence(Struct, frozen=True):
 
     source: Source
     text: str
+
+
+class FailureOfTask(Struct, frozen=True, kw_only=True):
+    """The group of failures that the last failure of a task belongs to."""
+
+    type: str
+    fingerprint: str
+    in_day: Annotated[int, Meta(ge=0, description="Attempts of the group in the last 24 hours")]
+    first_seen: Moment
+    versions: Annotated[
+        list[str], Meta(description="The versions of the application in which it has occurred")
+    ]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -78,6 +90,7 @@ class Why(Struct, frozen=True, kw_only=True):
     since: Annotated[Moment | None, Meta(description="Since when this is so; null: not known")]
     actions: Annotated[list[str], Meta(description="Actions that a person can take")]
     evidence: list[Evidence]
+    failure: FailureOfTask | None
     needs_person: Annotated[
         bool,
         Meta(description="Whether the task will not go on, or not go on well, without a person"),
@@ -85,4 +98,4 @@ class Why(Struct, frozen=True, kw_only=True):
     at: Annotated[Moment, Meta(description="The time of the facts, by the clock of Postgres")]
 
 
-__all__ = ["CASES", "CaseName", "Evidence", "Verdict", "Why"]
+__all__ = ["CASES", "CaseName", "Evidence", "FailureOfTask", "Verdict", "Why"]

@@ -13,6 +13,7 @@ from leaseq.operations.why.wording import (
     because,
     count,
     cut,
+    listed,
     moment,
     span,
     worker_name,
@@ -25,6 +26,7 @@ def gather_evidence(facts: Facts) -> list[Evidence]:
     if task is None:
         return []
     found = [Evidence("ledger", text) for text in _ledger(facts, task)]
+    found += [Evidence("failures", text) for text in _failures(facts)]
     if task.state in TERMINAL:
         return found
     found += [Evidence("dispatch", text) for text in _dispatch(facts, task)]
@@ -65,6 +67,21 @@ def _attempt(attempt: AttemptRecord) -> str:
     outcome = attempt.outcome.value.replace("_", " ")
     text = f"attempt {attempt.last} {outcome} on worker {attempt.worker_id[:SHORT]} at {moment(attempt.finished_at)}"
     return f"{text}{because(attempt.error)}"
+
+
+def _failures(facts: Facts) -> Iterator[str]:
+    failure = facts.failure
+    if failure is None:
+        return
+    where = ""
+    if failure.versions:
+        one = "version" if len(failure.versions) == 1 else "versions"
+        where = f", in {one} {listed(failure.versions)}"
+    yield (
+        f"attempts that failed like this: {failure.in_day:,} in the last 24 h,"
+        f" since {moment(failure.first_seen)}{where}"
+        f" (`leaseq failures show {failure.type} {failure.fingerprint}`)"
+    )
 
 
 def _dispatch(facts: Facts, task: TaskSummary) -> Iterator[str]:

@@ -6,8 +6,10 @@ of the cases is in the module of each state. The table in docs/why.md has them a
 
 from __future__ import annotations
 
+from msgspec.structs import asdict
+
 from leaseq.model import TERMINAL, State
-from leaseq.operations.why.answer import Verdict, Why
+from leaseq.operations.why.answer import FailureOfTask, Verdict, Why
 from leaseq.operations.why.ended import explain_ended, explain_pruned
 from leaseq.operations.why.evidence import gather_evidence
 from leaseq.operations.why.facts import Facts
@@ -32,9 +34,14 @@ def explain(facts: Facts) -> Why:
         since=verdict.since,
         actions=verdict.actions,
         evidence=gather_evidence(facts),
+        failure=_failure(facts),
         needs_person=verdict.needs_person,
         at=facts.now,
     )
+
+
+def _failure(facts: Facts) -> FailureOfTask | None:
+    return None if facts.failure is None else FailureOfTask(**asdict(facts.failure))
 
 
 def _final_state(text: str | None) -> State | None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leaseq.dispatch.delivery_search import DispatchFacts
+from leaseq.ledger.failures import FailureSummary
 from leaseq.ledger.operation_log import OperationRecord
 from leaseq.ledger.services import ServiceRecord
 from leaseq.ledger.task_facts import CountedTasks, OpenWorker, Pace, Remembered
@@ -57,6 +58,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     pace: Pace | None = None
     backlog_before: CountedTasks | None = None
     usual: UsualRun | None = None  # read for a task that runs
+    # The group of the last failure of a task that is FAILED or goes on after it. None: its attempts
+    # did not fail, or are not counted yet.
+    failure: FailureSummary | None = None
 
     @property
     def lane(self) -> Lane:

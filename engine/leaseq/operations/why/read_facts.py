@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.dispatch.delivery_search import DeliverySearch, DispatchFacts
 from leaseq.errors import ServerUnreachable, TaskNotFound
+from leaseq.ledger.failures import FailureLedger, FailureSummary
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
@@ -23,6 +24,8 @@ from leaseq.ledger.task_facts import OpenWorker, Situation, TaskFacts
 from leaseq.metrics.percentiles import percentile
 from leaseq.model import TERMINAL, State, TaskSummary
 from leaseq.operations.why.facts import Facts, Rules, UsualRun
+from leaseq.operations.why.wording import code_of, fields_of
+from leaseq.safe_text.fingerprint import HARMLESS, of_code
 
 # A frozen Redis must not delay the part that comes from the ledger.
 DISPATCH_SECONDS = 2.0
@@ -45,6 +48,7 @@ class FactReader:
         self._services = ServiceLedger(session)
         self._statistics = StatisticsLedger(session)
         self._operations = OperationLog(session)
+        self._failures = FailureLedger(session)
         self._search = search
         self._turn = turn
         self._rules = Rules(
@@ -63,9 +67,10 @@ class FactReader:
             situation = await self._ledger.find_situation(task_id, tenant=tenant)
             if situation is None:
                 return await self._read_remembered(task_id, key=key, key_tenant=key_tenant)
+            failure = await self._read_failure(situation.task, tenant=tenant)
             if situation.task.state in TERMINAL:
-                return await self._read_ended(situation)
-            facts = await self._read_waiting(situation)
+                return replace(await self._read_ended(situation), failure=failure)
+            facts = replace(await self._read_waiting(situation), failure=failure)
         facts = await self._add_dispatch(facts)
         if situation.task.state is State.PENDING and facts.dispatch is not None:
             async with self._turn():
@@ -121,6 +126,15 @@ class FactReader:
             usual=None if task.worker_id is None else await self._read_usual(task),
         )
 
+    async def _read_failure(
+        self, task: TaskSummary, *, tenant: str | None
+    ) -> FailureSummary | None:
+        """The group of the last failure of a task, unless it has ended in another way."""
+        fingerprint = _fingerprint_of(task)
+        if fingerprint is None:
+            return None
+        return await self._failures.summarize(task.type, fingerprint, tenant=tenant)
+
     async def _read_usual(self, task: TaskSummary) -> UsualRun | None:
         runs = await self._statistics.sum_runs(task.queue, task.type, hours=USUAL_HOURS)
         p95, p99 = percentile(runs, 0.95), percentile(runs, 0.99)
@@ -159,6 +173,16 @@ class FactReader:
             )
         pace = await self._ledger.measure_pace(task.queue, dispatch.heads)
         return replace(facts, pace=pace, backlog_before=before)
+
+
+def _fingerprint_of(task: TaskSummary) -> str | None:
+    """The fingerprint of the error of a task that is FAILED or goes on after a failure."""
+    code = code_of(task.error)
+    is_over = task.state in TERMINAL and task.state is not State.FAILED
+    if is_over or not code or code in HARMLESS:
+        return None
+    fields = fields_of(task.error)
+    return str(fields.get("fingerprint") or of_code(code, str(fields.get("type") or "")))
 
 
 def _holders(worker_id: str | None, servers: Sequence[OpenWorker]) -> list[str]:

@@ -1,0 +1,2 @@
+-- The tasks that have labels.
+select distinct task_id::text from leaseq.labels order by 1
