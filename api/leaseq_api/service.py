@@ -39,6 +39,7 @@ from leaseq_api.security.principal import principal_of
 from leaseq_api.security.sessions import Sessions
 from leaseq_api.shared_check import SharedCheck
 from leaseq_api.shared_overview import SharedOverview
+from leaseq_api.shared_reads import SharedReads
 from leaseq_api.shared_statistics import SharedStatistics
 from leaseq_api.ui.redactor import Redactor
 from leaseq_api.usual_runs import UsualRuns
@@ -74,6 +75,7 @@ class Service:
         self.quotas = AppliedQuotas(engine.quotas)
         self.overview = SharedOverview(engine.overview_reader(lists))
         self.statistics = SharedStatistics(lists)
+        self.reads = SharedReads()
         self.check = SharedCheck(config)
         self.usual_runs = UsualRuns(lists)
         self.redactor = Redactor(config.redact, types, lists)

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-
 from leaseq.operations.lists import Lists
 from leaseq.operations.statistics.read import Statistics, Window
-
-FRESH_SECONDS = 5.0
-# Answers that are remembered: of windows, and of queues and types in them.
-REMEMBERED = 100
-
-Subject = tuple[Window, str | None, str | None]
+from leaseq_api.shared_reads import SharedReads
 
 
 class SharedStatistics:
@@ -20,24 +12,16 @@ class SharedStatistics:
 
     def __init__(self, lists: Lists) -> None:
         self._lists = lists
-        self._lock = asyncio.Lock()
-        self._found: OrderedDict[Subject, tuple[float, Statistics]] = OrderedDict()
+        self._reads = SharedReads()
 
     async def read(
         self, window: Window, *, queue: str | None = None, type_name: str | None = None
     ) -> Statistics:
-        """The statistics of all tenants, at most `FRESH_SECONDS` old. Raises as `Lists` does."""
-        subject = (window, queue, type_name)
-        async with self._lock:
-            now = asyncio.get_running_loop().time()
-            read_at, statistics = self._found.get(subject, (float("-inf"), None))
-            if statistics is None or now - read_at >= FRESH_SECONDS:
-                statistics = await self._lists.statistics(window, queue=queue, type_name=type_name)
-                self._found[subject] = (now, statistics)
-            self._found.move_to_end(subject)
-            while len(self._found) > REMEMBERED:
-                self._found.popitem(last=False)
-            return statistics
+        """The statistics of all tenants, a few seconds old at most. Raises as `Lists` does."""
+        return await self._reads.read(
+            (window, queue, type_name),
+            lambda: self._lists.statistics(window, queue=queue, type_name=type_name),
+        )
 
 
 __all__ = ["SharedStatistics"]

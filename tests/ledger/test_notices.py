@@ -11,7 +11,7 @@ import pytest
 from leaseq.codec import new_task_id
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.maintenance import Maintenance
-from leaseq.ledger.notices import NoticeFilter, NoticeLedger, NoticeRecord
+from leaseq.ledger.notices import MOST_MARKS, NoticeFilter, NoticeLedger, NoticeRecord
 from leaseq.ledger.session import Connection, Session
 from leaseq.observability.telemetry import emit
 from leaseq.operations import notices
@@ -154,6 +154,31 @@ async def test_a_flush_that_is_under_way_at_the_end_is_not_repeated(
         emit("queue.paused", queue="mail")
         await recording.wait()
     assert [each.queue for each in await listed(session)] == ["mail"]
+
+
+async def test_marks_are_the_newest_of_their_kind_and_the_first_worker_of_a_version(
+    session: Session,
+) -> None:
+    ledger = NoticeLedger(session)
+    for number in range(MOST_MARKS // PER_SECOND + 1):
+        # A second's worth in each buffer.
+        async with noticed(ledger, "reaper"):
+            for _ in range(PER_SECOND):
+                emit("queue.paused", queue=f"q{number}")
+    for version in ("1.4.1", None, "1.4.1", "1.4.2", "1.4.1", "1.4.2"):
+        async with noticed(ledger, "worker"):
+            fields = {} if version is None else {"app_version": version}
+            emit("worker.opened", worker_id="w", queues=["mail"], isolated=False, **fields)
+    async with noticed(ledger, "reaper"):
+        emit("epoch.changed", before="a", found="b", now="c")
+        emit("delivery.stray", queue="q", count=1, task_id=None)
+    epoch, deployed, *paused = await ledger.list_marks()
+    assert (epoch.kind, epoch.about) == ("epoch.changed", None)
+    assert (deployed.kind, deployed.about) == ("deployed", "1.4.2")
+    opened = await listed(session, name="worker.opened")
+    assert deployed.notice_id == opened[2].notice_id
+    assert [each.about for each in paused][::10] == [f"q{n}" for n in reversed(range(1, 11))]
+    assert len(paused) == MOST_MARKS
 
 
 async def test_old_and_many_notices_are_pruned(

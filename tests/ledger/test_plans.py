@@ -19,6 +19,7 @@ from psycopg import sql
 from leaseq.connections.postgres import PLANS
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted
+from leaseq.ledger.notices import MARKED
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Claim, State
 from support.ledger import errored, submission, succeeded
@@ -166,7 +167,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "list_failures": (
         {"tenant": None, "window": 3600.0, "dead_most": 1000, "limit": 51}
-        | dict.fromkeys(("type", "fingerprint", "queue", "state"))
+        | dict.fromkeys(("type", "fingerprint", "queue", "state", "new"))
         | dict.fromkeys(("cursor_at", "cursor_type", "cursor_fingerprint")),
         {"failures_last_seen", "failure_counts_pkey", "dead_letters_failures", "attempts_pkey"},
     ),
@@ -174,6 +175,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"rows": 5000, "limit": 51, "cursor": 5}
         | dict.fromkeys(("name", "queue", "worker_id", "since", "until")),
         {"notices_at", "notices_pkey"},
+    ),
+    "list_marks": (
+        {"names": quoted(MARKED), "limit": 100, "workers": 2000},
+        {"notices_name"},
     ),
     "list_failed_attempts": (
         {"type": "add", "fingerprint": "1", "tenant": "default", "limit": 20},

@@ -1,25 +1,37 @@
-"""The box Go to, which is on every page."""
+"""The box Go to, which is on every page.
+
+It leads to a task by its id or the beginning of it, to the task of a key, to a queue, a worker or a
+type; else to the tasks that the text filters.
+"""
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+import re
+from urllib.parse import urlencode
 
 from litestar import Response, get
 
 from leaseq.codec import is_task_id
-from leaseq.model import NAME
+from leaseq.ledger.task_lists import TaskFilter
+from leaseq.model import NAME, State
+from leaseq.operations.submission import KEY_MAX_LENGTH
+from leaseq_api.fleet import WORKER_ID_LENGTH
 from leaseq_api.security.principal import principal_of
 from leaseq_api.service import Injected, Service
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.page import AnyRequest
+from leaseq_api.ui.wording import segment
 
 KEY = "key:"
-MOST_LISTED = 200
+# The ids of one minute begin with the same eight digits.
+BEGINNING = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 @get("/goto", scope="read", query=("q",))
 async def go_to(request: AnyRequest, service: Injected) -> Response[str]:
-    """Go to the page of a task, of a queue or of a worker; else to the tasks that match the text."""
+    """Go to the page of a task, of a queue, of a worker or of a type; else to the tasks that match
+    the text."""
     text = request.query_params.get("q", "").strip()
     if not text:
         return see_other(ROOT)
@@ -29,18 +41,56 @@ async def go_to(request: AnyRequest, service: Injected) -> Response[str]:
 async def _find(request: AnyRequest, service: Service, text: str) -> str:
     if is_task_id(text.lower()):
         return f"{ROOT}/tasks/{text.lower()}"
-    if not text.startswith(KEY) and NAME.fullmatch(text):
+    if text.startswith(KEY):
+        found = await _of_key(request, service, text[len(KEY) :])
+    else:
+        found = await _of_name(request, service, text) or await _of_beginning(
+            request, service, text.lower()
+        )
+    if found is None and text.upper() in set(State):
+        found = f"{ROOT}/tasks?state={text.upper()}"
+    return found or f"{ROOT}/tasks?{urlencode({'q': text})}"
+
+
+async def _of_key(request: AnyRequest, service: Service, key: str) -> str | None:
+    """The task of an idempotency key."""
+    if not (0 < len(key) <= KEY_MAX_LENGTH and key.isascii() and key.isprintable()):
+        return None
+    wanted = TaskFilter(idempotency_key=key, limit=1)
+    # A key belongs to a tenant.
+    tenant = principal_of(request.scope).submits_to
+    listing = await service.lists.list_tasks(wanted, tenant=tenant)
+    return f"{ROOT}/tasks/{listing.tasks[0].task_id}" if listing.tasks else None
+
+
+async def _of_name(request: AnyRequest, service: Service, text: str) -> str | None:
+    """A queue, a worker or a type of this name."""
+    if NAME.fullmatch(text):
         overview = await service.overview.read(principal_of(request.scope))
         if any(queue.name == text for queue in overview.queues):
-            return f"{ROOT}/queues/{quote(text)}"
-        if await _is_worker(service, text):
-            return f"{ROOT}/workers/{quote(text)}"
-    return f"{ROOT}/tasks?{urlencode({'q': text})}"
+            return f"{ROOT}/queues/{segment(text)}"
+    may_be_worker = len(text) <= WORKER_ID_LENGTH and text.isprintable()
+    if may_be_worker and await service.lists.find_worker(text) is not None:
+        return f"{ROOT}/workers/{segment(text)}"
+    if NAME.fullmatch(text) and await service.lists.find_type(text) is not None:
+        return f"{ROOT}/types/{segment(text)}"
+    return None
 
 
-async def _is_worker(service: Service, text: str) -> bool:
-    workers = await service.lists.list_workers(closed=True, limit=MOST_LISTED)
-    return any(worker.worker_id == text for worker in workers)
+async def _of_beginning(request: AnyRequest, service: Service, text: str) -> str | None:
+    """The task whose id begins so; if there are several, the list from the newest of them on."""
+    if not BEGINNING.fullmatch(text) or not LAST_ID.startswith(re.sub("[0-9a-f]", "f", text)):
+        return None
+    last = f"{text}{LAST_ID[len(text) :]}"
+    listing = await service.lists.list_tasks(
+        TaskFilter(cursor=last, limit=2), tenant=principal_of(request.scope).tenant
+    )
+    found = [task.task_id for task in listing.tasks if task.task_id.startswith(text)]
+    if not found:
+        return None
+    if len(found) == 1:
+        return f"{ROOT}/tasks/{found[0]}"
+    return f"{ROOT}/tasks?{urlencode({'cursor': last})}"
 
 
 HANDLERS = (go_to,)

@@ -58,6 +58,7 @@ class FailureFilter(Struct, frozen=True, kw_only=True):
     queue: str | None = None
     state: GroupState | None = None
     window_seconds: float = 7 * 86_400.0
+    new_seconds: float | None = None  # first seen, or back in a new version, within this time
     cursor: str | None = None
     limit: int = 50
 
@@ -193,6 +194,7 @@ class FailureLedger:
             "queue": wanted.queue,
             "state": wanted.state,
             "window": wanted.window_seconds,
+            "new": wanted.new_seconds,
             "cursor_at": position.at,
             "cursor_type": position.type,
             "cursor_fingerprint": position.fingerprint,

@@ -26,6 +26,10 @@ LevelName = Literal["info", "warning", "error"]
 # Notices that are looked at for one page of a list, and of one task.
 LOOKED_AT = 5000
 MOST_OF_TASK = 200
+# Marks of one kind, the events that are marks, and workers among which versions are looked for.
+MOST_MARKS = 100
+MARKED = ("worker.reaped", "epoch.changed", "queue.paused", "queue.resumed")
+MOST_OPENED = 2000
 
 
 class NewNotice(Struct, frozen=True, kw_only=True):
@@ -80,6 +84,16 @@ class NoticeListing(Struct, frozen=True):
     cursor: int | None
 
 
+class Mark(Struct, frozen=True, kw_only=True):
+    """A notice that explains a change in a chart: an event of `MARKED`, or `deployed`, the first
+    worker of a version of the application. `about`: the worker, the queue or the version."""
+
+    notice_id: int
+    at: Moment
+    kind: str
+    about: str | None
+
+
 class NoticeLedger:
     """Writes and reads notices in Postgres."""
 
@@ -123,6 +137,12 @@ class NoticeLedger:
         more = bool(found) and found[0].looked == LOOKED_AT
         return NoticeListing(page, found[0].last if more else None)
 
+    async def list_marks(self) -> list[Mark]:
+        """The newest marks of each kind, newest first."""
+        params = {"names": quoted(MARKED), "limit": MOST_MARKS, "workers": MOST_OPENED}
+        found = await self._session.fetch("list_marks", params, idempotent=True)
+        return [_to_mark(row) for row in found]
+
     async def list_of_task(self, task_id: str) -> list[NoticeRecord]:
         """The newest notices about a task, newest first."""
         params = {"task_id": task_id, "limit": MOST_OF_TASK}
@@ -131,9 +151,13 @@ class NoticeLedger:
 
 
 _to_notice = rows.reader(NoticeRecord)
+_to_mark = rows.reader(Mark)
 
 __all__ = [
+    "LOOKED_AT",
+    "MARKED",
     "LevelName",
+    "Mark",
     "NewNotice",
     "NoticeFilter",
     "NoticeLedger",

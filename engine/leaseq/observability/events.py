@@ -77,7 +77,7 @@ CATALOGUE: dict[str, Kind] = {
     "lease.lapsed": Kind(WARNING, "worker_id queue answer"),
     "lease.reopened": Kind(WARNING, "worker_id queue"),
     "lease.dropped": Kind(WARNING, "queue count", "worker_id"),
-    "worker.opened": Kind(INFO, "worker_id queues isolated"),
+    "worker.opened": Kind(INFO, "worker_id queues isolated", "app_version"),
     "worker.exhausted": Kind(WARNING, "worker_id lingering threads concurrency isolated"),
     "worker.locked": Kind(WARNING, "worker_id verb"),
     "worker.draining": Kind(INFO, "worker_id grace_seconds running"),

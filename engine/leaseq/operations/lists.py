@@ -33,7 +33,7 @@ from leaseq.ledger.failures import (
     FailurePage,
 )
 from leaseq.ledger.fleet import FleetLedger
-from leaseq.ledger.notices import NoticeFilter, NoticeLedger, NoticeListing
+from leaseq.ledger.notices import Mark, NoticeFilter, NoticeLedger, NoticeListing
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.services import ServiceLedger, ServiceRecord
@@ -182,6 +182,11 @@ class Lists:
         """The tasks that an operation on many tasks would change."""
         async with self.turn():
             return await self._bulk.preview(action, wanted, tenant=tenant, as_of=as_of)
+
+    async def list_marks(self) -> list[Mark]:
+        """The newest notices of each kind that is marked on charts, newest first."""
+        async with self.turn():
+            return await self._notices.list_marks()
 
     async def list_notices(self, wanted: NoticeFilter) -> NoticeListing:
         """One page of notices, newest first."""

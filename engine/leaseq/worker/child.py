@@ -108,11 +108,13 @@ class Child:
         everything = [working, ending, ticking, listening]
         outlive_supervisor()
         self._channel.send(FromChild(ready=True))
+        version = self._config.app_version
         emit(
             "worker.opened",
             worker_id=self._spec.worker_id,
             queues=self._spec.queues,
             isolated=self._spec.isolated,
+            **({} if version is None else {"app_version": version}),
         )
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         crashed = next((e for task in everything if task.done() and (e := task.exception())), None)

@@ -1,6 +1,7 @@
 -- List groups of failures of a tenant (of every tenant, whose groups of one fingerprint are one: null)
 -- that have occurred within `window` seconds, the one that occurred last first, one page. The filters
--- are null for any. A page begins behind the group (last seen, type, fingerprint) of the parameters
+-- are null for any. With `new` seconds only groups that were first seen, or came back, within these. A
+-- page begins behind the group (last seen, type, fingerprint) of the parameters
 -- `cursor_at`, `cursor_type` and `cursor_fingerprint`. `dead` is counted up to `dead_most`. The array
 -- `hours` has the counts of the last 24 hours, this one last. Counts of ten minutes begin at a multiple
 -- of ten minutes, so `in_hour` covers 50 to 60 minutes. `error` is the beginning of the error of the
@@ -20,6 +21,7 @@ with groups as (
         and (%(type)s::text is null or f.type = %(type)s::text)
         and (%(fingerprint)s::text is null or f.fingerprint = %(fingerprint)s::text)
         and (%(queue)s::text is null or %(queue)s::text = any(f.queues))
+        and (%(new)s::float8 is null or coalesce(f.returned_at, f.first_seen) > now() - make_interval(secs => %(new)s))
 ), page as materialized (
     select
         type, fingerprint, min(first_seen) as first_seen, max(last_seen) as last_seen, max(state collate "C") as state,
