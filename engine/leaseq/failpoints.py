@@ -57,6 +57,7 @@ POINTS: dict[str, str] = {
     "operation.done": "an operation is done or refused, its outcome is not recorded",
     "bulk.acted": "a step of an operation on many tasks has changed its tasks, its transaction is not committed",
     "bulk.moved": "a step of an operation on many tasks is committed, the answer is not taken in",
+    "failures.counted": "failed attempts are added to their groups, the answer is not taken in",
     "orphans.settled": "attempts without an owner are settled as lost, their tasks are not delivered again",
 }
 

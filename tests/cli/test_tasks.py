@@ -13,6 +13,7 @@ from leaseq.config import Config
 from leaseq.ledger.task_lists import TaskFilter
 from leaseq.ledger.task_types import TaskType
 from leaseq.model import DEFAULT_TENANT, State
+from leaseq.operations.engine import Engine
 from leaseq.payloads.shapes import shape_of
 from support.cli import Command, Stage
 from support.servers import free_port
@@ -343,6 +344,41 @@ def test_queues_are_listed_while_redis_is_away(leaseq: Command, stage: Stage) ->
         *["-"] * 8,
     ]
     assert "Redis does not answer" in result.stderr
+
+
+def test_services_are_listed_below_the_workers(leaseq: Command, stage: Stage) -> None:
+    assert "no supervisor, reaper or API" in leaseq("workers", "--services").stderr
+    worker = stage.open_worker()
+
+    async def announce(engine: Engine) -> None:
+        services = engine.stores.services
+        for role in ("reaper", "supervisor"):
+            await services.announce(
+                role, role, process=("ant", 7, "9.9"), beat_seconds=10.0, detail={"slots": 4}
+            )
+        await services.end("supervisor")
+
+    stage.do(announce)
+    lines = leaseq("workers").stdout.splitlines()
+    assert lines[1].startswith(worker)
+    assert lines[3].split()[:4] == ["SERVICE", "HOST", "PID", "VERSION"]
+    assert lines[4].split()[:4] == ["reaper", "ant", "7", "9.9"]
+    assert lines[4].split()[-2:] == ["runs", '{"slots":4}']
+    assert "stopped" in lines[5]
+    alone = leaseq("workers", "--services").stdout.splitlines()
+    assert [line.split()[0] for line in alone] == ["SERVICE", "reaper", "supervisor"]
+    found = msgspec.json.decode(leaseq("workers", "--services", "--json").stdout)["services"]
+    assert [(each["role"], each["alive"]) for each in found] == [
+        ("reaper", True),
+        ("supervisor", False),
+    ]
+    assert "workers" in msgspec.json.decode(leaseq("workers", "--json").stdout)
+
+
+def test_labels_are_shown(leaseq: Command, stage: Stage) -> None:
+    task_id = stage.submit(labels={"release": "7", "account": "42"})
+    assert "labels    account=42  release=7\n" in leaseq("show", task_id).stdout
+    assert "labels" not in leaseq("show", stage.submit()).stdout
 
 
 def test_workers_are_listed(leaseq: Command, stage: Stage) -> None:

@@ -27,7 +27,7 @@ from leaseq.ledger.followed import FollowedTask
 from leaseq.ledger.notices import NoticeFilter, NoticeListing
 from leaseq.ledger.operation_log import Actor, OperationFilter, OperationListing
 from leaseq.ledger.server import ServerSettings, read_server_settings
-from leaseq.ledger.services import Role
+from leaseq.ledger.services import Role, ServiceRecord
 from leaseq.ledger.session import Connection
 from leaseq.ledger.statistics import Reporter
 from leaseq.metrics.tally import TALLY, Tally
@@ -236,6 +236,10 @@ class Engine:
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
         """Read the open workers, newest first, and with `closed` those that have ended too."""
         return await self.stores.workers.list_workers(closed=closed, limit=limit)
+
+    async def list_services(self) -> list[ServiceRecord]:
+        """Read the processes that have announced themselves, by role."""
+        return await self.stores.services.list_services()
 
     async def list_operations(
         self, wanted: OperationFilter, *, tenant: str | None

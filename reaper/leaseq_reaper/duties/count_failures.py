@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
+from leaseq.failpoints import reach
 from leaseq.observability.telemetry import emit
 from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
@@ -68,6 +69,8 @@ class CountFailures:
         total = 0
         for _ in range(STEPS):
             counted = await self._failures.count(since=self._since, limit=BATCH)
+            if counted.count:
+                reach("failures.counted")
             total += counted.count
             if counted.last is not None:
                 self._since = counted.last - timedelta(seconds=REREAD_SECONDS)

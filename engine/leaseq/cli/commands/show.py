@@ -81,6 +81,9 @@ def _print(life: LifeFacts, facts: Facts) -> None:
     print_line()
     print_next(why)
     print_line()
+    if task.labels:
+        labels = "  ".join(f"{name}={value}" for name, value in sorted(task.labels.items()))
+        print_line(styled("labels".ljust(9), "dim"), labels)
     for name, value in (
         ("payload", task.payload),
         ("progress", task.progress),
