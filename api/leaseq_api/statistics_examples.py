@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from leaseq.ledger.statistics import Counted
 from leaseq.operations.statistics.read import (
+    QueueFigures,
     Statistics,
     StatisticsStep,
     TypeFigures,
@@ -52,6 +53,7 @@ STATISTICS_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                 types=[
                     TypeFigures(queue="billing", type="charge", figures=_FIGURES, run_share=1.0)
                 ],
+                queues=[QueueFigures(queue="billing", figures=_FIGURES)],
             ),
         )
     }

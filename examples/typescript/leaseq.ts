@@ -517,6 +517,11 @@ export interface ProgressView {
   progress: Json;
 }
 
+export interface QueueFigures {
+  queue: string;
+  figures: Figures;
+}
+
 export interface QueueList {
   queues: QueueView[];
   next_cursor: string | null;
@@ -682,6 +687,7 @@ export interface Statistics {
   total: Figures | null;
   steps: StatisticsStep[];
   types: TypeFigures[];
+  queues: QueueFigures[];
 }
 
 export interface StatisticsStep {

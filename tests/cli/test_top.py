@@ -17,10 +17,13 @@ from leaseq.cli.top.look import Look, Wanted, look_at
 from leaseq.cli.top.tables import TABS, UNKNOWN, head_of
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.statistics import Counted
 from leaseq.model import State
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
+from leaseq.operations.statistics.read import QueueFigures, figures_of
 from support.cli import Command, Stage
+from support.failures import GONE
 from support.worker import until
 
 WORKER = "w" * 32
@@ -53,6 +56,7 @@ def test_json_has_the_numbers(leaseq: Command, stage: Stage) -> None:
     (queue,) = found["overview"]["queues"]
     assert (queue["name"], queue["lanes"]["waiting"]) == ("mail", 1)
     assert found["running"] == []
+    assert (found["failures"], found["dead_letters"]) == ([], [])
 
 
 def test_postgres_out_of_reach_at_the_start_is_4(leaseq: Command) -> None:
@@ -105,6 +109,22 @@ def test_numbers_of_redis_are_those_of_the_last_look_while_it_is_away(stage: Sta
     assert (row.cells[2], row.old) == ("0/1/0/0", True)
     (row,) = TABS[0].rows(replace(before, overview=away), None, EVERYTHING)
     assert (row.cells[2], row.old) == (UNKNOWN, True)
+
+
+def test_a_queue_has_its_rates_and_the_wait_of_its_tasks(stage: Stage) -> None:
+    for queue in ("mail", "quiet"):
+        stage.submit(queue=queue)
+    look = stage.do(lambda engine: look_at(engine, EVERYTHING))
+    counted = Counted(created=3600, succeeded=1800, waits=[0] * 20 + [5])
+    figures = QueueFigures(queue="mail", figures=figures_of(counted, 3600))
+    look = replace(look, statistics=replace(look.statistics, queues=[figures]))
+    rows = {
+        row.key: dict(zip(TABS[0].titles, row.cells, strict=True))
+        for row in TABS[0].rows(look, None, EVERYTHING)
+    }
+    assert (rows["mail"]["in/s"], rows["mail"]["out/s"]) == ("1", "0.5")
+    assert rows["mail"]["p95 wait"] not in (UNKNOWN, "0 s")
+    assert [rows["quiet"][title] for title in ("in/s", "out/s", "p95 wait")] == [UNKNOWN] * 3
 
 
 @pytest.fixture
@@ -175,6 +195,38 @@ async def test_capitals_and_yes_pause_a_queue_and_small_letters_do_not(
         await pilot.press("P", *"yes", "enter")
         await until(is_paused)
         await shown(pilot, lambda: app.rows()[0].cells[1] == "paused")
+
+
+async def test_a_cause_of_failures_is_acknowledged_and_opened(engine: Engine, stage: Stage) -> None:
+    screen = pytest.importorskip("leaseq.cli.top.screen")
+    task_id = await asyncio.to_thread(stage.submit)
+    await asyncio.to_thread(stage.claim_and_fail, task_id)
+    app = screen.TopScreen(engine, EVERYTHING, seconds=0.1)
+
+    async def is_acknowledged() -> bool:
+        group = await engine.failures.find_group("add", GONE.fingerprint, tenant=None)
+        return group is not None and group.state == "acknowledged"
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shown(pilot, lambda: len(app.rows()) == 1)
+        await pilot.press("A")
+        assert len(app.screen_stack) == 1, "only among the failures"
+        await pilot.press("4")
+        await shown(pilot, lambda: app.rows()[0].cells[:3] == ("Gone", "add", "new"))
+        await pilot.press("a")
+        assert len(app.screen_stack) == 1
+        await pilot.press("A", *"no", "enter", "A", "escape")
+        assert not await is_acknowledged()
+        await pilot.press("A", *"yes", "enter")
+        await until(is_acknowledged)
+        await shown(pilot, lambda: app.rows()[0].cells[2] == "acknowledged")
+        await pilot.press("enter")
+        await shown(pilot, lambda: listed(app) == 1 and "failure add/" in text_of(app, "#title"))
+        await pilot.press("enter")
+        await shown(pilot, lambda: bool(app.screen.query("#task")))
+        await shown(pilot, lambda: task_id in text_of(app, "#task"))
+        await pilot.press("escape", "escape", "8")
+        await shown(pilot, lambda: app.rows()[0].cells == ("default", "add", "1"))
 
 
 async def test_a_task_is_opened_and_cancelled(engine: Engine, stage: Stage) -> None:

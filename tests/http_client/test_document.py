@@ -87,6 +87,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "QuotaView": quotas.TenantQuota,
     "Statistics": statistics.Statistics,
     "StatisticsStep": statistics.StatisticsStep,
+    "QueueFigures": statistics.QueueFigures,
     "TypeFigures": statistics.TypeFigures,
     "Figures": statistics.Figures,
     "Durations": statistics.Durations,

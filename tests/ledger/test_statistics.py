@@ -135,6 +135,22 @@ async def test_one_queue_or_one_type_alone(stats: StatisticsLedger, plain: Conne
     assert found.types[0].run_share == pytest.approx(4 / 9)
 
 
+async def test_a_queue_is_the_sum_of_its_types(stats: StatisticsLedger, plain: Connection) -> None:
+    process = Process(stats)
+    for queue, type_name, attempts in (("q", "a", 4), ("q", "b", 5), ("r", "a", 2)):
+        await process.does(queue, type_name, attempts=attempts)
+    assert await fold(stats, plain) == 3
+    await process.does("r", "c")  # not folded yet
+    found = await read(stats)
+    ended = {each.queue: each.figures.ended.succeeded for each in found.queues}
+    assert list(ended.items()) == [("q", 9), ("r", 3)]
+    first = found.queues[0].figures
+    assert first.wait.count == 9
+    assert first.wait.p95 == pytest.approx(0.1, rel=0.19)
+    assert len(found.types) == 4
+    assert [each.queue for each in (await read(stats, queue="r")).queues] == ["r"]
+
+
 @pytest.mark.parametrize("is_folded", [False, True])
 async def test_a_flush_whose_answer_was_lost_counts_once(
     stats: StatisticsLedger,

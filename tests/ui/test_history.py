@@ -56,6 +56,7 @@ def statistics(*counted: Counted | None) -> Statistics:
         total=None,
         steps=steps,
         types=[],
+        queues=[],
     )
 
 

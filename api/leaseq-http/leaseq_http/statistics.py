@@ -62,6 +62,13 @@ class TypeFigures(Struct, frozen=True, kw_only=True):
     run_share: float | None
 
 
+class QueueFigures(Struct, frozen=True, kw_only=True):
+    """One queue, with all of its types."""
+
+    queue: str
+    figures: Figures
+
+
 class Statistics(Struct, frozen=True, kw_only=True):
     """The statistics of a window. `unknown`: why figures are missing or may lack something."""
 
@@ -75,12 +82,14 @@ class Statistics(Struct, frozen=True, kw_only=True):
     total: Figures | None
     steps: list[StatisticsStep]
     types: list[TypeFigures]
+    queues: list[QueueFigures]
 
 
 __all__ = [
     "Durations",
     "EndedAttempts",
     "Figures",
+    "QueueFigures",
     "Statistics",
     "StatisticsStep",
     "TypeFigures",

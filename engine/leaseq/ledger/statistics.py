@@ -65,6 +65,12 @@ class CountedPair(Counted, kw_only=True):
     type: str
 
 
+class CountedQueue(Counted, kw_only=True):
+    """The sums of one queue."""
+
+    queue: str
+
+
 class CountedStep(Counted, kw_only=True):
     """The sums of one step, which begins at `at`."""
 
@@ -113,8 +119,9 @@ class StatisticsLedger:
 
     async def sum_since(
         self, since: datetime, *, step: int, queue: str | None, type_name: str | None, pairs: int
-    ) -> tuple[list[CountedStep], list[CountedPair]]:
-        """The sums since a moment: of each step that has any, and of each type in each queue."""
+    ) -> tuple[list[CountedStep], list[CountedPair], list[CountedQueue]]:
+        """The sums since a moment: of each step that has any, of each type in each queue, and of
+        each queue."""
         params = {
             "since": since,
             "step": step,
@@ -125,7 +132,9 @@ class StatisticsLedger:
         }
         found = await self._session.fetch("sum_statistics", params, idempotent=True)
         steps = [_to_step(row) for row in found if row.at is not None]
-        return steps, [_to_pair(row) for row in found if row.at is None]
+        others = [row for row in found if row.at is None]
+        pairs_found = [_to_pair(row) for row in others if row.type is not None]
+        return steps, pairs_found, [_to_queue(row) for row in others if row.type is None]
 
     async def sum_runs(self, queue: str, type_name: str, *, hours: int) -> list[int]:
         """The histogram of the run times of one type in one queue, of so many hours."""
@@ -161,6 +170,7 @@ _SUMS = [name for name in Counted.__struct_fields__ if name not in ("waits", "ru
 _to_reports = reader(Reports)
 _to_step = reader(CountedStep)
 _to_pair = reader(CountedPair)
+_to_queue = reader(CountedQueue)
 
 __all__ = [
     "HOUR",
@@ -169,6 +179,7 @@ __all__ = [
     "TEN_MINUTES",
     "Counted",
     "CountedPair",
+    "CountedQueue",
     "CountedStep",
     "Reporter",
     "Reports",

@@ -6,7 +6,6 @@ change of an operator is, once for each form.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import suppress
 
 from litestar import Response, get, post
@@ -15,7 +14,7 @@ from leaseq.errors import LeaseqError
 from leaseq.operations.operator import Repeated
 from leaseq.operations.overview.answer import Overview, QueueStanding
 from leaseq.operations.overview.needs import oldest_seconds
-from leaseq.operations.statistics.read import Statistics
+from leaseq.operations.statistics.read import Figures, Statistics
 from leaseq_api import parameters as given
 from leaseq_api.refused import Refused
 from leaseq_api.security.principal import principal_of, require_unbound
@@ -114,17 +113,9 @@ async def _done(service: Service, name: str, word: str) -> Response[str]:
     return see_other(f"{ROOT}/queues/{name}?done={word}")
 
 
-def rates_of(statistics: Statistics | None) -> dict[str, tuple[float, float]]:
-    """Submitted and ended in a second, by queue, in the last hour."""
-    found: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-    for pair in statistics.types if statistics is not None else ():
-        into, out = found[pair.queue]
-        figures = pair.figures
-        found[pair.queue] = (
-            into + figures.submitted_per_second,
-            out + figures.ended_per_second,
-        )
-    return dict(found)
+def rates_of(statistics: Statistics | None) -> dict[str, Figures]:
+    """The figures of each queue in the last hour."""
+    return {each.queue: each.figures for each in statistics.queues} if statistics else {}
 
 
 def _headline(overview: Overview, queue: QueueStanding, statistics: Statistics | None) -> str:

@@ -17,6 +17,7 @@ from leaseq.cli.streams import note
 from leaseq.cli.top.look import Look, Wanted, look_at
 from leaseq.cli.top.tables import TABS, head_of
 from leaseq.operations.engine import Engine
+from leaseq_api.failures.views import failure_view
 
 # How often the screen looks, unless --interval says otherwise.
 SCREEN_SECONDS = 1.0
@@ -71,8 +72,10 @@ def is_terminal() -> bool:
 
 def _print(look: Look, wanted: Wanted, *, as_json: bool) -> None:
     if as_json:
-        shown = ("overview", "statistics", "workers", "running", "failures")
-        print_json({name: getattr(look, name) for name in shown})
+        shown = ("overview", "statistics", "workers", "running")
+        figures = {name: getattr(look, name) for name in shown}
+        causes = [failure_view(each) for each in look.failures]
+        print_json(figures | {"failures": causes, "dead_letters": look.letters})
         return
     for line in head_of(look):
         print_line(styled(line, STYLES["warning"] if line.startswith("!") else ""))

@@ -53,6 +53,15 @@ class Acts:
 
         return await self._as_operator(task.tenant, act)
 
+    async def acknowledge(self, type_name: str, fingerprint: str) -> str:
+        """Acknowledge a cause of failures."""
+
+        async def act(operator: Operator) -> str:
+            await operator.acknowledge(type_name, fingerprint)
+            return f"{type_name}/{fingerprint} is acknowledged until it occurs in a new version"
+
+        return await self._as_operator(None, act)
+
     async def _as_operator(
         self, tenant: str | None, act: Callable[[Operator], Awaitable[str]]
     ) -> str:

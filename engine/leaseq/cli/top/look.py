@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from leaseq.dispatch.worker_holdings import Holding
 from leaseq.ledger.dead_letters import CountedLetters
+from leaseq.ledger.failures import FailureFilter, FailureGroup
 from leaseq.ledger.notices import NoticeFilter, NoticeRecord
 from leaseq.ledger.operation_log import OperationFilter, OperationRecord
 from leaseq.model import State, WorkerRecord
@@ -21,6 +22,8 @@ from leaseq.operations.statistics.read import Statistics
 MOST_ROWS = 200
 # Running tasks that are read.
 MOST_RUNNING = 100
+# Causes of failures. More than a screen shows.
+MOST_CAUSES = 50
 HOLDINGS_SECONDS = 1.0
 
 
@@ -52,7 +55,8 @@ class Look(Struct, frozen=True, kw_only=True):
     workers: list[WorkerRecord]
     holdings: dict[str, Holding] | None
     running: list[RunningTask] | None
-    failures: list[CountedLetters]
+    letters: list[CountedLetters]
+    failures: list[FailureGroup]
     operations: list[OperationRecord]
     notices: list[NoticeRecord]
 
@@ -62,7 +66,9 @@ async def look_at(engine: Engine, wanted: Wanted) -> Look:
     overview = await engine.overview_reader().read()
     workers = await engine.list_workers(limit=MOST_ROWS)
     holdings = await engine.find_holdings(workers, seconds=HOLDINGS_SECONDS)
-    failures = await engine.count_dead_letters(tenant=None, limit=MOST_ROWS)
+    letters = await engine.count_dead_letters(tenant=None, limit=MOST_ROWS)
+    causes = FailureFilter(queue=wanted.queue, type=wanted.type, limit=MOST_CAUSES)
+    failures = await engine.failures.list_groups(causes, tenant=None)
     operations = await engine.list_operations(OperationFilter(limit=MOST_ROWS), tenant=None)
     notices = await engine.list_notices(NoticeFilter(queue=wanted.queue, limit=MOST_ROWS))
     running = None if holdings is None else await _running(engine, workers, holdings)
@@ -72,7 +78,8 @@ async def look_at(engine: Engine, wanted: Wanted) -> Look:
         workers=workers,
         holdings=holdings,
         running=running if running is None else [each for each in running if fits(each, wanted)],
-        failures=[each for each in failures if fits(each, wanted)],
+        letters=[each for each in letters if fits(each, wanted)],
+        failures=failures.groups,
         operations=operations.operations,
         notices=notices.notices,
     )

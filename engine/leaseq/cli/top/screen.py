@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from collections.abc import Awaitable
 from time import monotonic
 from typing import ClassVar
 
@@ -22,14 +23,14 @@ from leaseq.cli.top.acts import Acts
 from leaseq.cli.top.ask import Ask
 from leaseq.cli.top.look import Look, Wanted, look_at
 from leaseq.cli.top.tables import TABS, UNKNOWN, Row, head_of
-from leaseq.cli.top.task_screens import LISTED, TaskScreen, TasksScreen
+from leaseq.cli.top.task_screens import LISTED, CauseScreen, TaskScreen, TasksScreen
 from leaseq.errors import LeaseqError
 from leaseq.ledger.task_lists import TaskFilter
 from leaseq.model import State
 from leaseq.operations.engine import Engine
 from leaseq.safe_text.exceptions import text_of
 
-KEYS = "1-7 tab  Enter task  / filter  s sort  space freeze  P pause or resume  q quit"
+KEYS = "1-8 tab  Enter open  / filter  s sort  space freeze  P pause  A acknowledge  q quit"
 _NUMBER = re.compile(r"([\d.]+)\s*([dhms%]?)")
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0}
 
@@ -50,6 +51,7 @@ class TopScreen(App[None]):
         ("s", "sort", "sort"),
         ("space", "freeze", "freeze"),
         ("P", "pause", "pause or resume"),
+        ("A", "acknowledge", "acknowledge"),
         ("q", "quit", "quit"),
     ]
 
@@ -202,15 +204,28 @@ class TopScreen(App[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "yes":
-                self.pause(queue, paused=not is_paused)
+                self.act(Acts(self._engine.config).pause(queue, paused=not is_paused))
 
         self.push_screen(Ask(f"{verb} queue {queue}? Type yes:"), answered)
 
+    def action_acknowledge(self) -> None:
+        """Ask, then acknowledge the selected cause of failures."""
+        cause = self._selected(self.screen_stack[0].query_one("#table", DataTable))
+        if self._tab.name != "failures" or cause is None:
+            return
+        type_name, fingerprint = cause.split(" ")
+
+        def answered(answer: str | None) -> None:
+            if answer == "yes":
+                self.act(Acts(self._engine.config).acknowledge(type_name, fingerprint))
+
+        self.push_screen(Ask(f"acknowledge {type_name}/{fingerprint}? Type yes:"), answered)
+
     @work
-    async def pause(self, queue: str, *, paused: bool) -> None:
-        """Pause or resume a queue, and tell what became of it."""
+    async def act(self, acting: Awaitable[str]) -> None:
+        """Change something, and tell what became of it."""
         try:
-            self._told = await Acts(self._engine.config).pause(queue, paused=paused)
+            self._told = await acting
         except LeaseqError as error:
             self._told = text_of(error)
         await self.look()
@@ -224,6 +239,12 @@ class TopScreen(App[None]):
         if task_id:
             self.push_screen(TaskScreen(self._engine, task_id, seconds=self._seconds))
             return
+        if self._tab.name == "failures":
+            type_name, fingerprint = row.key.split(" ")
+            self.push_screen(
+                CauseScreen(self._engine, type_name, fingerprint, seconds=self._seconds)
+            )
+            return
         wanted = self._behind(row)
         if wanted is not None:
             self.push_screen(TasksScreen(self._engine, wanted, seconds=self._seconds))
@@ -232,7 +253,7 @@ class TopScreen(App[None]):
         match self._tab.name:
             case "queues":
                 return TaskFilter(queue=row.key, type=self._wanted.type, limit=LISTED)
-            case "failures":
+            case "dead":
                 queue, type_name = row.key.split(" ")
                 return TaskFilter(state=State.FAILED, queue=queue, type=type_name, limit=LISTED)
             case "types":

@@ -12,6 +12,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from leaseq.cli.top.look import Look, Wanted
+from leaseq.ledger.failures import MOST_DEAD
 from leaseq.operations.overview.answer import LaneCounts, QueueStanding
 from leaseq.operations.overview.needs import longest_wait, oldest_seconds
 from leaseq.operations.statistics.read import Figures
@@ -72,6 +73,7 @@ def trend_of(look: Look) -> str:
 
 def _queue_rows(look: Look, before: Look | None, wanted: Wanted) -> list[Row]:
     seen = {} if before is None else {queue.name: queue for queue in before.overview.queues}
+    figures = {each.queue: each.figures for each in look.statistics.queues}
     rows = []
     for queue in look.overview.queues:
         if wanted.queue not in (None, queue.name):
@@ -80,28 +82,44 @@ def _queue_rows(look: Look, before: Look | None, wanted: Wanted) -> list[Row]:
         rows.append(
             Row(
                 key=queue.name,
-                cells=(queue.name, _state(queue), *_lane_cells(look, shown), *_served(queue)),
+                cells=(
+                    queue.name,
+                    _state(queue),
+                    *_lane_cells(look, shown),
+                    *_pace(figures.get(queue.name)),
+                    *_served(queue),
+                ),
                 old=queue.lanes is None,
             )
         )
     return rows
 
 
-def _lane_cells(look: Look, queue: QueueStanding | None) -> tuple[str, str, str]:
+def _lane_cells(look: Look, queue: QueueStanding | None) -> tuple[str, str]:
     if queue is None or queue.lanes is None:
-        return UNKNOWN, UNKNOWN, UNKNOWN
-    more = "" if queue.lanes.backlog_since is None else "more"
-    return _depths(queue.lanes), more, _span(oldest_seconds(look.overview, queue))
+        return UNKNOWN, UNKNOWN
+    return _depths(queue.lanes), _span(oldest_seconds(look.overview, queue))
 
 
 def _depths(lanes: LaneCounts) -> str:
-    return f"{lanes.high}/{lanes.normal}/{lanes.low}/{lanes.suspect}"
+    more = "" if lanes.backlog_since is None else "+"  # behind a full lane
+    return f"{lanes.high}/{lanes.normal}/{lanes.low}/{lanes.suspect}{more}"
 
 
 def _state(queue: QueueStanding) -> str:
     if queue.paused:
         return "paused"
     return "open" if queue.workers else "unserved"
+
+
+def _pace(figures: Figures | None) -> tuple[str, str, str]:
+    if figures is None:
+        return UNKNOWN, UNKNOWN, UNKNOWN
+    return (
+        _per_second(figures.submitted_per_second),
+        _per_second(figures.ended_per_second),
+        _span(figures.wait.p95),
+    )
 
 
 def _served(queue: QueueStanding) -> tuple[str, str, str]:
@@ -161,8 +179,27 @@ def _worker_rows(look: Look, before: Look | None, wanted: Wanted) -> list[Row]:
 
 def _failure_rows(look: Look, before: Look | None, wanted: Wanted) -> list[Row]:
     return [
-        Row(key=f"{each.queue} {each.type}", cells=(each.queue, each.type, str(each.count)))
+        Row(
+            key=f"{each.type} {each.fingerprint}",
+            cells=(
+                each.exception or each.code,
+                each.type,
+                each.state,
+                str(each.in_hour),
+                str(each.in_day),
+                f"{each.dead}+" if each.dead >= MOST_DEAD else str(each.dead),
+                _since(look, each.last_seen),
+                each.frame or UNKNOWN,
+            ),
+        )
         for each in look.failures
+    ]
+
+
+def _letter_rows(look: Look, before: Look | None, wanted: Wanted) -> list[Row]:
+    return [
+        Row(key=f"{each.queue} {each.type}", cells=(each.queue, each.type, str(each.count)))
+        for each in look.letters
     ]
 
 
@@ -222,7 +259,10 @@ def _notice_rows(look: Look, before: Look | None, wanted: Wanted) -> list[Row]:
 TABS: Sequence[Tab] = (
     Tab(
         "queues",
-        ("queue", "state", "wait h/n/l/s", "behind", "oldest", "workers", "slots", "overdue"),
+        (
+            *("queue", "state", "wait h/n/l/s", "oldest", "in/s", "out/s", "p95 wait"),
+            *("workers", "slots", "overdue"),
+        ),
         _queue_rows,
     ),
     Tab(
@@ -235,7 +275,11 @@ TABS: Sequence[Tab] = (
         ("worker", "host", "pid", "queues", "version", "seen", "lease", "holds"),
         _worker_rows,
     ),
-    Tab("failures", ("queue", "type", "dead letters"), _failure_rows),
+    Tab(
+        "failures",
+        ("cause", "type", "state", "1h", "24h", "dead", "last", "in"),
+        _failure_rows,
+    ),
     Tab(
         "types",
         ("type", "queue", "in/s", "out/s", "failing", "p95 wait", "p95 run", "run share"),
@@ -247,6 +291,7 @@ TABS: Sequence[Tab] = (
         ("at (UTC)", "level", "event", "queue", "task or worker", "by", "times"),
         _notice_rows,
     ),
+    Tab("dead", ("queue", "type", "dead letters"), _letter_rows),
 )
 
 

@@ -1,6 +1,6 @@
 """The screens behind a row.
 
-A list of tasks, and one task with its life and the reason why it is where it is.
+A list of tasks, the tasks of a cause of failures, and one task with its life and the reason why it is where it is.
 """
 
 from __future__ import annotations
@@ -132,45 +132,43 @@ class TaskScreen(Screen[None]):
         await self.look()
 
 
-class TasksScreen(Screen[None]):
-    """The newest tasks with a filter."""
+class ListScreen(Screen[None]):
+    """A list of tasks that is read once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,backspace", "app.pop_screen", "back")]
+    COLUMNS: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, engine: Engine, wanted: TaskFilter, *, seconds: float) -> None:
+    def __init__(self, engine: Engine, title: str, *, seconds: float) -> None:
         super().__init__()
         self._engine = engine
-        self._wanted = wanted
+        self._title = title
         self._seconds = seconds
 
     def compose(self) -> ComposeResult:
-        given = (self._wanted.state, self._wanted.queue, self._wanted.type)
-        yield Static(f"newest tasks: {' '.join(each for each in given if each)}", markup=False)
+        yield Static(styled(self._title), id="title", markup=False)
         yield DataTable[Text](cursor_type="row", zebra_stripes=False)
         yield Static("Enter why   Esc back", id="keys", markup=False)
 
     def on_mount(self) -> None:
         """Read the list once."""
-        self.query_one(DataTable).add_columns(
-            "TASK", "STATE", "TYPE", "QUEUE", "SUBMITTED", "ENDED"
-        )
+        self.query_one(DataTable).add_columns(*self.COLUMNS)
         self.read()
 
     @work
     async def read(self) -> None:
         """Read one page."""
         try:
-            found = await self._engine.for_tenant(None).list_tasks(self._wanted)
+            rows = await self.rows()
         except LeaseqError as error:
             self.notify(text_of(error), severity="error", markup=False)
             return
         table = self.query_one(DataTable)
-        for task in found.tasks:
-            cells = (task.task_id, task.state, task.type, task.queue)
-            times = (moment(task.created_at), moment(task.finished_at))
-            table.add_row(
-                *(styled(cell, STYLES.get(cell, "")) for cell in (*cells, *times)), key=task.task_id
-            )
+        for row in rows:
+            table.add_row(*(styled(cell, STYLES.get(cell, "")) for cell in row), key=row[0])
+
+    async def rows(self) -> list[tuple[str, ...]]:
+        """The cells of each row, which begin with the id of its task."""
+        raise NotImplementedError
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Open the task."""
@@ -180,4 +178,49 @@ class TasksScreen(Screen[None]):
             )
 
 
-__all__ = ["LISTED", "TaskScreen", "TasksScreen"]
+class TasksScreen(ListScreen):
+    """The newest tasks with a filter."""
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("TASK", "STATE", "TYPE", "QUEUE", "SUBMITTED", "ENDED")
+
+    def __init__(self, engine: Engine, wanted: TaskFilter, *, seconds: float) -> None:
+        given = (wanted.state, wanted.queue, wanted.type)
+        title = f"newest tasks: {' '.join(each for each in given if each)}"
+        super().__init__(engine, title, seconds=seconds)
+        self._wanted = wanted
+
+    async def rows(self) -> list[tuple[str, ...]]:
+        """The tasks of the filter."""
+        found = await self._engine.for_tenant(None).list_tasks(self._wanted)
+        return [
+            (
+                *(task.task_id, task.state, task.type, task.queue),
+                *(moment(task.created_at), moment(task.finished_at)),
+            )
+            for task in found.tasks
+        ]
+
+
+class CauseScreen(ListScreen):
+    """The recent tasks in which a cause of failures has occurred."""
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("TASK", "STATE", "ATTEMPT", "ENDED", "HOST", "VERSION")
+
+    def __init__(self, engine: Engine, type_name: str, fingerprint: str, *, seconds: float) -> None:
+        super().__init__(engine, f"failure {type_name}/{fingerprint}", seconds=seconds)
+        self._cause = (type_name, fingerprint)
+
+    async def rows(self) -> list[tuple[str, ...]]:
+        """The newest failed attempt of each task. Their messages are on the screen of the task."""
+        found = await self._engine.failures.list_attempts(*self._cause, tenant=None)
+        newest = {attempt.task_id: attempt for attempt in reversed(found)}
+        return [
+            (
+                *(each.task_id, each.state, str(each.attempt), moment(each.finished_at)),
+                *(each.host or "-", each.version or "-"),
+            )
+            for each in reversed(newest.values())
+        ]
+
+
+__all__ = ["LISTED", "CauseScreen", "TaskScreen", "TasksScreen"]

@@ -104,6 +104,13 @@ class TypeFigures(Struct, frozen=True, kw_only=True):
     run_share: Share | None
 
 
+class QueueFigures(Struct, frozen=True, kw_only=True):
+    """One queue, with all of its types."""
+
+    queue: str
+    figures: Figures
+
+
 class Statistics(Struct, frozen=True, kw_only=True):
     """The statistics of a window. `unknown`: why figures are missing or may lack something."""
 
@@ -117,17 +124,18 @@ class Statistics(Struct, frozen=True, kw_only=True):
     total: Figures | None
     steps: list[StatisticsStep]
     types: list[TypeFigures]
+    queues: list[QueueFigures]
 
 
 async def read_statistics(
     ledger: StatisticsLedger, window: Window, *, queue: str | None, type_name: str | None
 ) -> Statistics:
-    """The statistics of the window that ends now. `types`: those that ran longest first."""
+    """The statistics of the window that ends now. `types` and `queues`: those that ran longest first."""
     length, step = WINDOWS[window]
     reports = await ledger.read_reports()
     present = datetime.fromtimestamp(reports.now.timestamp() // step * step, UTC)
     first = present - timedelta(seconds=length - step)
-    steps, pairs = await ledger.sum_since(
+    steps, pairs, queues = await ledger.sum_since(
         first, step=step, queue=queue, type_name=type_name, pairs=MOST_TYPES
     )
     begins = [first + timedelta(seconds=n * step) for n in range(length // step)]
@@ -144,6 +152,11 @@ async def read_statistics(
         total=None if seconds is None else figures_of(whole, seconds),
         steps=_steps(begins, {each.at: each for each in steps}, reports, step),
         types=[_of_type(pair, seconds, whole.ran) for pair in pairs if seconds is not None],
+        queues=[
+            QueueFigures(queue=each.queue, figures=figures_of(each, seconds))
+            for each in queues
+            if seconds is not None
+        ],
     )
 
 
@@ -265,6 +278,7 @@ __all__ = [
     "Durations",
     "EndedAttempts",
     "Figures",
+    "QueueFigures",
     "Statistics",
     "StatisticsStep",
     "TypeFigures",

@@ -1,8 +1,9 @@
--- Sum the statistics since %(since)s in steps of %(step)s seconds, twice: a row for each step that has
--- any (`at`), and a row for each queue and type (`at` is null), those that ran longest first. Both of
--- one queue or one type, if given. Tallies that no reaper has folded yet are included, the newest
--- %(tallies)s of them: in one snapshot a count is either in `tallies` or in `stats`. At most
--- %(pairs)s pairs are returned. Zero rows: nothing was counted.
+-- Sum the statistics since %(since)s in steps of %(step)s seconds, three times: a row for each step that
+-- has any (`at`), a row for each queue and type (`at` is null), and a row for each queue (`type` is null,
+-- too), those that ran longest first. All of one queue or one type, if given. Tallies that no reaper has
+-- folded yet are included, the newest %(tallies)s of them: in one snapshot a count is either in
+-- `tallies` or in `stats`. At most %(pairs)s pairs and as many queues are returned. Zero rows: nothing
+-- was counted.
 with found as materialized (
     select s.at as bucket, s.* from leaseq.stats as s
     where s.step = %(step)s::smallint and s.at >= %(since)s::timestamptz
@@ -22,18 +23,18 @@ with found as materialized (
         sum(failed_tasks)::bigint as failed_tasks, sum(cancelled_tasks)::bigint as cancelled_tasks,
         sum(waited) as waited, sum(ran) as ran
     from found
-    group by grouping sets ((bucket), (queue, type))
+    group by grouping sets ((bucket), (queue, type), (queue))
 ), marks as (
     select bucket, queue, type, h.n, coalesce(sum(h.waited), 0) as waits, coalesce(sum(h.ran), 0) as runs
     from found, unnest(waits, runs) with ordinality as h (waited, ran, n)
-    group by grouping sets ((bucket, h.n), (queue, type, h.n))
+    group by grouping sets ((bucket, h.n), (queue, type, h.n), (queue, h.n))
 ), histograms as (
     select
         bucket, queue, type, array_agg(waits order by n)::bigint[] as waits, array_agg(runs order by n)::bigint[] as runs
     from marks
     group by bucket, queue, type
 ), ranked as (
-    select s.*, row_number() over (partition by s.bucket is null order by s.ran desc, s.created desc, s.queue, s.type) as rank
+    select s.*, row_number() over (partition by s.bucket is null, s.type is null order by s.ran desc, s.created desc, s.queue, s.type) as rank
     from sums as s
 )
 select
