@@ -20,14 +20,14 @@ from leaseq.codec import is_task_id
 from leaseq.errors import ApiKeyNotFound, OperationNotFound, TaskNotFound
 from leaseq.labels import MAX_ASKED, parse_labels
 from leaseq.ledger.task_lists import TaskFilter
-from leaseq.model import NAME, State
+from leaseq.model import FINGERPRINT, NAME, State
 from leaseq.operations.submission import KEY_MAX_LENGTH
 from leaseq_api.refused import Refused
 from leaseq_api.schemas import ListQuery
 
 MAX_WAIT_SECONDS = 60.0
 MAX_PAGE = 200
-REPEATABLE = {"label"}
+REPEATABLE = {"label", "task"}
 
 TaskId = Annotated[
     str, PathParameter(description="The id of a task", schema_extra={"format": "uuid"})
@@ -180,6 +180,14 @@ def check_limit(limit: int) -> int:
     return limit
 
 
+def check_fingerprint(text: str, *, with_key: bool = False) -> None:
+    """Raise `Refused` for a text that is not the fingerprint of a failure."""
+    if not FINGERPRINT.fullmatch(text):
+        raise Refused("parameter_invalid", "error must be the fingerprint of a failure")
+    if with_key:
+        raise Refused("parameter_invalid", "error and idempotency_key do not go together")
+
+
 def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
     """The query of `GET /api/tasks`."""
     given: dict[str, Any] = dict(request.query_params.multi_items())
@@ -203,7 +211,10 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
         labels = parse_labels(query.label or [], most=MAX_ASKED)
     except ValueError as error:
         raise Refused("parameter_invalid", str(error)) from None
+    if query.error is not UNSET:
+        check_fingerprint(query.error, with_key=key is not UNSET)
     return TaskFilter(
+        error=query.error or None,
         state=None if query.state is UNSET else State(query.state),
         queue=query.queue or None,
         type=query.type or None,
@@ -226,6 +237,7 @@ __all__ = [
     "TaskId",
     "TenantName",
     "WaitSeconds",
+    "check_fingerprint",
     "check_key",
     "check_key_id",
     "check_limit",

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from leaseq.labels import LABEL_PATTERN, MAX_ASKED
 from leaseq.ledger.operation_log import ActionName
-from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
+from leaseq.model import FINGERPRINT, MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.operations.why.answer import Evidence, Why
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
@@ -82,6 +82,18 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "Only tasks with this label, `name=value`. Given more than once: with all of them",
                 minItems=1,
                 maxItems=MAX_ASKED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    error: (
+        Annotated[
+            str,
+            described(
+                "Only FAILED tasks whose last failure has this fingerprint",
+                minLength=1,
+                maxLength=64,
+                pattern=f"^{FINGERPRINT.pattern}$",
             ),
         ]
         | UnsetType

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 DEFAULT_TENANT = "default"
 # Names of task types and queues.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+FINGERPRINT = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # of failures
 
 Moment = Annotated[datetime, Meta(tz=True)]  # with its time zone
 
@@ -355,6 +356,7 @@ TERMINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILED, State.CANCE
 
 __all__ = [
     "DEFAULT_TENANT",
+    "FINGERPRINT",
     "MAX_ATTEMPTS",
     "NAME",
     "TERMINAL",

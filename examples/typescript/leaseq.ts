@@ -275,6 +275,7 @@ export interface FilterBody {
   type?: string | null;
   error?: string | null;
   running?: boolean;
+  labels?: Json;
 }
 
 export interface FilterView {
@@ -283,6 +284,7 @@ export interface FilterView {
   type: string | null;
   error: string | null;
   running: boolean;
+  labels: Json;
 }
 
 export interface Finding {
@@ -900,7 +902,7 @@ export interface Operations {
   list_tasks: {
     method: "GET";
     path: "/api/tasks";
-    query: { state?: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS"; queue?: string; type?: string; idempotency_key?: string; label?: string[]; limit?: number; cursor?: string; };
+    query: { state?: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS"; queue?: string; type?: string; idempotency_key?: string; label?: string[]; error?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: TaskPage;
   };

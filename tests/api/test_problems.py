@@ -191,7 +191,16 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
     query = {
         parameter["name"] for parameter in document["paths"]["/api/tasks"]["get"]["parameters"]
     }
-    assert query == {"state", "queue", "type", "idempotency_key", "label", "limit", "cursor"}
+    assert query == {
+        "state",
+        "queue",
+        "type",
+        "idempotency_key",
+        "label",
+        "error",
+        "limit",
+        "cursor",
+    }
 
 
 async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(api: Api) -> None:

@@ -66,6 +66,15 @@ def test_a_cancel_by_filter_prints_the_operation(leaseq: Command, stage: Stage) 
     assert leaseq("operations", "show", ids[0]).exit_code == 3
 
 
+def test_a_cancel_by_label_takes_the_tasks_with_it(leaseq: Command, stage: Stage) -> None:
+    ids = prepared(stage, 3, fails=False, labels={"account": "42"})
+    other = prepared(stage, 1, fails=False, labels={"account": "43"})
+    answer = leaseq("cancel", "--label", "account=42", "--rate", "1000", "--yes")
+    assert answer.exit_code == 0, answer.stderr
+    assert of(stage, ids) == {State.CANCELLED: 3}
+    assert of(stage, other) == {State.PENDING: 1}
+
+
 def test_what_is_not_clear_is_refused(leaseq: Command, stage: Stage) -> None:
     task_id = stage.submit()
     for line in (
@@ -75,6 +84,9 @@ def test_what_is_not_clear_is_refused(leaseq: Command, stage: Stage) -> None:
         "redrive --error x/y --yes",
         "cancel --queue mail --seen PENDING/0 --yes",
         "redrive --type a --rate 0",
+        "cancel --label account --yes",
+        "list --error x/y",
+        "list --error aa --key k",
     ):
         assert leaseq(*line.split()).exit_code == 2, line
     assert leaseq("operations").stdout == ""

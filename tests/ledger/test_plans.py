@@ -254,9 +254,29 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "list_labelled": (
         {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 500, "share": 20}
-        | {"names": "{account,env}", "values": "{42,live}"}
+        | {"names": "{account,env}", "values": "{42,live}", "error": "aa"}
         | dict.fromkeys(("state", "queue", "type")),
-        {"tasks_pkey", "labels_pkey"},
+        {"tasks_pkey", "labels_pkey", "dead_letters_pkey"},
+    ),
+    "walk_labelled": (
+        {
+            "tenant": None,
+            "name": "account",
+            "value": "42",
+            "position": IDS[0],
+            "position_tenant": "",
+        }
+        | {"names": "{account,env}", "values": "{42,live}", "rows": 2000, "limit": 500}
+        | {"redrives": True, "running": False, "as_of": "2099-01-01", "error": "aa"}
+        | dict.fromkeys(("queue", "type")),
+        {"tasks_pkey", "labels_pkey", "dead_letters_pkey"},
+    ),
+    "preview_labelled": (
+        {"tenant": "default", "name": "account", "value": "42", "rows": 500, "as_of": None}
+        | {"names": "{account,env}", "values": "{42,live}", "redrives": True, "running": False}
+        | {"error": "aa"}
+        | dict.fromkeys(("queue", "type")),
+        {"tasks_pkey", "labels_pkey", "dead_letters_pkey"},
     ),
     "find_waiting": (
         {"position": IDS[100], "rows": 5000, "limit": 500, "running": False}
@@ -265,7 +285,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "list_dead_letters": (
         {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000}
-        | dict.fromkeys(("queue", "type")),
+        | dict.fromkeys(("queue", "type", "error")),
         {"tasks_pkey"},
     ),
     "find_remembered": (

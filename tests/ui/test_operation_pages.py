@@ -68,6 +68,49 @@ async def test_a_redrive_is_previewed_confirmed_and_followed(api: Api) -> None:
     assert len((await api.get("/api/operations"))["operations"]) == 1
 
 
+async def test_selected_tasks_lead_to_a_preview_of_exactly_these(api: Api) -> None:
+    engine = api.service.engine
+    ids = await failed(engine, 5, type="send", labels={"account": "4 2&"})
+    listed = (await api.client.get("/ui/tasks?state=FAILED&type=send")).text
+    assert listed.count('type="checkbox" class="select" name="task"') == 5
+    chosen = "&".join(f"task={task_id}" for task_id in ids[:2])
+    form = await previewed(api, f"action=redrive&{chosen}")
+    assert form["count"] == "2"
+    assert "type" not in form
+    answer = await send(api, form | {"rate": "1000", "confirmed": "2", "reason": ""})
+    assert answer.status_code == 303, answer.text
+    await until_done(api, answer.headers["location"].rpartition("/")[2])
+    assert await states(engine, ids) == {State.FAILED: 3, State.SCHEDULED: 2}
+
+
+async def test_all_that_match_a_filter_lead_to_a_preview(api: Api) -> None:
+    engine = api.service.engine
+    ids = await failed(engine, 3, type="send", labels={"account": "4 2&"})
+    listed = (await api.client.get("/ui/tasks?label=account%3D4%202%26")).text
+    assert 'aria-label="Remove the label account=4 2&amp; from the filter"' in listed
+    assert listed.count('href="/ui/tasks?label=account%3D4%202%26">account=4 2&amp;</a>') == 3
+    address = re.search(r'href="/ui/operations/new\?(action=redrive[^"]*)"', listed)
+    assert address is not None
+    form = await previewed(api, unescape(address[1]))
+    assert (form["count"], form["label"]) == ("3", '["account=4 2&"]')
+    answer = await send(api, form | {"rate": "1000", "confirmed": "3", "reason": ""})
+    await until_done(api, answer.headers["location"].rpartition("/")[2])
+    assert await states(engine, ids) == {State.SCHEDULED: 3}
+    page = (await api.client.get(answer.headers["location"])).text
+    assert "account=4 2&amp;" in page
+    task = (await api.client.get(f"/ui/tasks/{ids[0]}")).text
+    assert 'href="/ui/tasks?label=account%3D4%202%26"' in task
+
+
+async def test_a_filter_that_is_not_valid_is_told_where_it_stands(api: Api) -> None:
+    for query in ("label=account", "error=a%20b", "error=aa&key=k"):
+        text = (await api.client.get(f"/ui/tasks?{query}")).text
+        assert 'aria-invalid="true"' in text, query
+    assert (await api.client.get("/ui/operations/new?label=x")).status_code == 400
+    text = (await api.client.get("/ui/operations/new?action=cancel&task=1")).text
+    assert "is not the id of a task" in text
+
+
 async def test_stop_and_resume_are_forms(api: Api) -> None:
     engine = api.service.engine
     ids = await waiting(engine, 30, queue="mail")

@@ -61,7 +61,7 @@ ROUTES = {
     "list_tasks": Route(
         "GET",
         "/api/tasks",
-        ("state", "queue", "type", "idempotency_key", "label", "limit", "cursor"),
+        ("state", "queue", "type", "idempotency_key", "label", "error", "limit", "cursor"),
     ),
     # Of a task that was cancelled before, the service answers with the task.
     "cancel": Route("POST", "/api/tasks/{task_id}/cancel"),
@@ -173,6 +173,7 @@ class TaskFilters(TypedDict, total=False):
     type: str | None
     idempotency_key: str | None
     labels: Mapping[str, str] | None  # a task has all of them
+    error: str | None  # FAILED tasks whose last failure has this fingerprint
 
 
 def list_tasks(

@@ -71,7 +71,12 @@ BULK_EXAMPLES: dict[str, dict[str, tuple[str, Struct]]] = {
                 operation_id=_ID,
                 action="cancel",
                 filter=FilterView(
-                    ids=None, queue="billing", type="charge", error=None, running=False
+                    ids=None,
+                    queue="billing",
+                    type="charge",
+                    error=None,
+                    running=False,
+                    labels={},
                 ),
                 tenant=None,
                 actor="ops",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from leaseq.labels import MAX_ASKED, NAME_PATTERN, VALUE_MAX_LENGTH
 from leaseq.ledger.bulk_operations import BulkFilter, BulkRecord, BulkRequest, Preview
 from leaseq.operations.bulk.bulk_operations import (
     DEFAULT_RATE,
@@ -51,11 +52,23 @@ class FilterBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     running: Annotated[
         bool, Meta(description="For a cancel: ask for the end of tasks that run, too")
     ] = False
+    labels: Annotated[
+        dict[
+            Annotated[str, described(minLength=1, maxLength=64, pattern=f"^{NAME_PATTERN}$")],
+            Annotated[str, described(minLength=1, maxLength=VALUE_MAX_LENGTH)],
+        ],
+        described("A task has all of them", maxProperties=MAX_ASKED),
+    ] = {}
 
     def to_filter(self) -> BulkFilter:
         """The same for the engine."""
         return BulkFilter(
-            ids=self.ids, queue=self.queue, type=self.type, error=self.error, running=self.running
+            ids=self.ids,
+            queue=self.queue,
+            type=self.type,
+            error=self.error,
+            running=self.running,
+            labels=self.labels,
         )
 
 
@@ -136,6 +149,7 @@ class FilterView(Struct, frozen=True, kw_only=True):
     type: Name | None
     error: Error | None
     running: bool
+    labels: dict[str, str]
 
 
 class RefusalCount(Struct, frozen=True, kw_only=True):
@@ -196,6 +210,7 @@ def bulk_view(record: BulkRecord) -> BulkOperationView:
             type=stored.type,
             error=stored.error,
             running=stored.running,
+            labels=stored.labels,
         ),
         tenant=record.tenant,
         actor=record.actor,

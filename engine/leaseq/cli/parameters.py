@@ -11,7 +11,7 @@ import click
 from leaseq.codec import is_task_id
 from leaseq.errors import ActionInvalid
 from leaseq.labels import parse_labels
-from leaseq.model import DEFAULT_TENANT, NAME
+from leaseq.model import DEFAULT_TENANT, FINGERPRINT, NAME
 from leaseq.operations.seen import Seen, parse_seen
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,6 +33,13 @@ def to_name(given: str) -> str:
         raise click.BadParameter(
             f"{given!r} is not a name: 1 to 128 characters of A-Z a-z 0-9 _ . -"
         )
+    return given
+
+
+def to_fingerprint(given: str) -> str:
+    """The fingerprint of a failure."""
+    if not FINGERPRINT.fullmatch(given):
+        raise click.BadParameter(f"{given!r} is not the fingerprint of a failure")
     return given
 
 

@@ -12,12 +12,13 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import words
+from leaseq.ledger.arrays import quoted, words
 from leaseq.ledger.operation_log import Actor
 from leaseq.ledger.session import Connection, Session
 from leaseq.model import Moment
@@ -29,6 +30,9 @@ STEP_ROWS = 5_000
 PREVIEW_ROWS = 10_000
 # The same of `dead_letters`, which is narrow.
 PREVIEW_LETTERS = 100_000
+# The same of tasks with a label. Each is looked up.
+STEP_LABELLED = 2_000
+PREVIEW_LABELLED = 500
 # Positions before the first task: of a list of ids, and of a walk from the newest task back.
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -44,13 +48,15 @@ class BulkState(StrEnum):
 
 class BulkFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The tasks of a bulk operation. `ids` is a list of them; else every field that is given has to
-    match. `error` is the fingerprint of a failure. `running`: cancel tasks that run, too."""
+    match. `error` is the fingerprint of a failure. `running`: cancel tasks that run, too. A task has
+    all of the `labels`."""
 
     ids: list[str] | None = None
     queue: str | None = None
     type: str | None = None
     error: str | None = None
     running: bool = False
+    labels: dict[str, str] = {}
 
     def describe(self) -> str:
         """The filter as the target of the row in `operations`: printable, without blanks."""
@@ -58,6 +64,7 @@ class BulkFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return f"ids={len(self.ids)}"
         named = {"queue": self.queue, "type": self.type, "error": self.error}
         parts = [f"{name}={value}" for name, value in named.items() if value is not None]
+        parts += [f"label:{name}={quote(value, safe='')}" for name, value in self.labels.items()]
         return ",".join(parts + ["running"] * self.running)[:255]
 
 
@@ -168,6 +175,10 @@ class BulkOperationLedger:
             params = _conditions(wanted, tenant, as_of=as_of) | {"redrives": action == "redrive"}
             params |= {"ids": words(wanted.ids)}
             found = await self._session.fetch("count_listed", params, idempotent=True)
+        elif wanted.labels:
+            params = _conditions(wanted, tenant, as_of=as_of, rows=PREVIEW_LABELLED)
+            params |= _labels_of(wanted) | {"redrives": action == "redrive"}
+            found = await self._session.fetch("preview_labelled", params, idempotent=True)
         elif action == "cancel":
             params = _conditions(wanted, tenant, as_of=as_of, rows=PREVIEW_ROWS)
             found = await self._session.fetch("count_waiting", params, idempotent=True)
@@ -266,9 +277,15 @@ class BulkOperationLedger:
         """The next tasks of the set of a step, at most `limit`."""
         if step.listed:
             return await self._find_listed(step, limit=limit, conn=conn)
-        params = _conditions(step.filter, step.tenant, as_of=step.as_of, rows=STEP_ROWS)
+        rows = STEP_LABELLED if step.filter.labels else STEP_ROWS
+        params = _conditions(step.filter, step.tenant, as_of=step.as_of, rows=rows)
         params |= {"limit": limit}
-        if step.action == "redrive" and _is_group(step.filter):
+        if step.filter.labels:
+            task_id, _, tenant = (step.position or f"{FIRST_ID}|").partition("|")
+            params |= _labels_of(step.filter) | {"position": task_id, "position_tenant": tenant}
+            params |= {"redrives": step.action == "redrive"}
+            found = await self._session.fetch("walk_labelled", params, conn=conn)
+        elif step.action == "redrive" and _is_group(step.filter):
             at, _, task_id = (step.position or f"-infinity|{FIRST_ID}").partition("|")
             params |= {"position_at": at, "position": task_id}
             found = await self._session.fetch("walk_failures", params, conn=conn)
@@ -282,7 +299,7 @@ class BulkOperationLedger:
         if len(row.task_ids) == limit:  # there may be more among the rows that were looked at
             return NextTasks(row.task_ids, row.found_place, limit, ended=False)
         place = row.last_place or step.position
-        return NextTasks(row.task_ids, place, row.looked, ended=row.looked < STEP_ROWS)
+        return NextTasks(row.task_ids, place, row.looked, ended=row.looked < rows)
 
     async def _find_listed(self, step: Step, *, limit: int, conn: Connection) -> NextTasks:
         params = {
@@ -339,6 +356,13 @@ def _conditions(
     """The parameters that the statements about sets share; each uses some of them."""
     fields = {"queue": wanted.queue, "type": wanted.type, "error": wanted.error}
     return fields | {"tenant": tenant, "running": wanted.running, "as_of": as_of, "rows": rows}
+
+
+def _labels_of(wanted: BulkFilter) -> dict[str, Any]:
+    """The parameters of labels. The index is followed along the first."""
+    name, value = next(iter(wanted.labels.items()))
+    named = {"names": quoted(wanted.labels), "values": quoted(wanted.labels.values())}
+    return named | {"name": name, "value": value}
 
 
 def _is_group(wanted: BulkFilter) -> bool:

@@ -36,6 +36,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     idempotency_key: str | None = None
     labels: Labels = {}  # a task has all of them
+    error: str | None = None  # FAILED tasks whose last failure has this fingerprint
     cursor: str | None = None
     limit: int = 50
 
@@ -68,6 +69,10 @@ class TaskLists:
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
         """One page of tasks, newest first, from the next `LOOKED_AT` tasks."""
+        if wanted.error is not None:
+            if wanted.state not in (None, State.FAILED):
+                return Listing([], None)
+            wanted = replace(wanted, state=State.FAILED)
         if wanted.idempotency_key is not None:
             return await self._list_by_key(wanted, wanted.idempotency_key, tenant=tenant)
         if wanted.labels:
@@ -91,6 +96,7 @@ class TaskLists:
         params = _parameters(wanted, tenant=tenant, looked_at=looked_at)
         if wanted.state is State.FAILED and looked_at > 1:
             del params["state"]
+            params["error"] = wanted.error
             found = await self._session.fetch("list_dead_letters", params, idempotent=True)
         else:
             found = await self._session.fetch("list_tasks", params, idempotent=True)
@@ -106,6 +112,7 @@ class TaskLists:
         looked_at = max(LABELLED_LOOKED_AT, wanted.limit + 1)
         params = _parameters(wanted, tenant=tenant, looked_at=looked_at)
         params |= _label_parameters(wanted.labels)
+        params["error"] = wanted.error
         found = await self._session.fetch("list_labelled", params, idempotent=True)
         return _page(found, limit=wanted.limit)
 

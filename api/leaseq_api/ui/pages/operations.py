@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from leaseq.codec import is_task_id, new_task_id
 from leaseq.errors import OperationInvalid
+from leaseq.labels import MAX_ASKED, parse_labels
 from leaseq.ledger.bulk_operations import BulkFilter, BulkRequest, Preview
 from leaseq.ledger.operation_log import OperationFilter
 from leaseq.operations.bulk.bulk_operations import DEFAULT_RATE, checked_filter
@@ -32,7 +33,9 @@ from leaseq_api.views import operation_page
 PATH = f"{ROOT}/operations"
 ROWS = 50
 FIELDS = ("action", "queue", "type", "error", "running")
-ALL_FIELDS = (*FIELDS, "operation_id", "as_of", "rate", "reason", "count", "confirmed")
+# Lists: repeated in an address, and JSON in a field of the form that starts the operation.
+LISTS = ("label", "task")
+ALL_FIELDS = (*FIELDS, *LISTS, "operation_id", "as_of", "rate", "reason", "count", "confirmed")
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -55,10 +58,11 @@ async def show_operations(request: AnyRequest, service: Injected) -> Response[st
     return await page(request, service, "operations.html", title="Operations", values=values)
 
 
-@get("/operations/new", scope="operate", query=FIELDS)
+@get("/operations/new", scope="operate", query=(*FIELDS, *LISTS))
 async def preview_operation(request: AnyRequest, service: Injected) -> Response[str]:
     """Show the tasks that an operation would change, with the form that starts it."""
-    wanted, problem, found = _read_wanted(request.query_params), None, None
+    given_lists = {name: request.query_params.getall(name, []) for name in LISTS}
+    wanted, problem, found = _read_wanted(request.query_params, given_lists), None, None
     if wanted.filter != BulkFilter():
         try:
             tenant = principal_of(request.scope).tenant
@@ -74,7 +78,7 @@ async def start_operation(request: AnyRequest, service: Injected) -> Response[st
     """Start an operation, or show its form again."""
     require_changes(service)
     form = await read_form(request, ALL_FIELDS)
-    wanted = _read_wanted(form)
+    wanted = _read_wanted(form, {name: _read_list(form.get(name, "[]")) for name in LISTS})
     tenant = principal_of(request.scope).tenant
     try:
         chosen = checked_filter(wanted.action, wanted.filter)
@@ -126,16 +130,36 @@ async def resume_operation(
     return see_other(f"{PATH}/{operation_id}")
 
 
-def _read_wanted(fields: Mapping[str, str]) -> Wanted:
+def _read_list(text: str) -> list[str]:
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except msgspec.DecodeError:
+        raise Refused(
+            "parameter_invalid", "a list of the form is not valid: load its page again"
+        ) from None
+
+
+def _read_wanted(fields: Mapping[str, str], lists: Mapping[str, list[str]]) -> Wanted:
     try:
         action = msgspec.convert(fields.get("action", "redrive"), ActionOnMany)
     except msgspec.ValidationError:
         raise Refused("parameter_invalid", "action must be cancel or redrive") from None
-    queue, type_name, error = (
+    queue, type_name, fingerprint = (
         fields.get(name, "").strip() or None for name in ("queue", "type", "error")
     )
     running = fields.get("running") == "on"
-    wanted = BulkFilter(queue=queue, type=type_name, error=error, running=running)
+    try:
+        labels = parse_labels([text for text in lists["label"] if text.strip()], most=MAX_ASKED)
+    except ValueError as error:
+        raise Refused("parameter_invalid", str(error)) from None
+    wanted = BulkFilter(
+        ids=lists["task"] or None,
+        queue=queue,
+        type=type_name,
+        error=fingerprint,
+        running=running,
+        labels=labels,
+    )
     return Wanted(action=action, filter=wanted)
 
 
@@ -167,11 +191,17 @@ def _form_values(
     return {
         "wanted": wanted,
         "found": found,
+        "labels": _json([f"{name}={value}" for name, value in wanted.filter.labels.items()]),
+        "ids": _json(wanted.filter.ids or []),
         "problem": problem,
         "operation_id": new_task_id(),
         "rate": sent.get("rate") or f"{DEFAULT_RATE:g}",
         "reason": sent.get("reason", ""),
     }
+
+
+def _json(texts: list[str]) -> str:
+    return msgspec.json.encode(texts).decode()
 
 
 def _share_of(view: BulkOperationView) -> float:

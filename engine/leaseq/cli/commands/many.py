@@ -23,6 +23,7 @@ from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.signals import NUMBERS
 from leaseq.cli.streams import note, say
 from leaseq.codec import new_task_id
+from leaseq.labels import MAX_ASKED
 from leaseq.ledger.bulk_operations import (
     BulkAction,
     BulkFilter,
@@ -68,6 +69,9 @@ def options(command: Command) -> Command:
             default=DEFAULT_RATE,
             show_default=True,
             help="Many tasks: so many each second.",
+        ),
+        parameters.labels(
+            most=MAX_ASKED, help="Tasks with this label; given more than once: with all of them."
         ),
         click.option("--type", type=parameters.to_name, metavar="NAME", help="Tasks of this type."),
         click.option(

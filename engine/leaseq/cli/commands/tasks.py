@@ -40,6 +40,12 @@ ERROR_WIDTH = 60
     most=MAX_ASKED, help="Only tasks with this label; given more than once: with all of them."
 )
 @click.option(
+    "--error",
+    type=parameters.to_fingerprint,
+    metavar="FINGERPRINT",
+    help="Only FAILED tasks with this failure.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
     default=20,
@@ -57,6 +63,8 @@ ERROR_WIDTH = 60
 def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: Any) -> None:
     """List tasks, newest first."""
     state = filters.pop("state")
+    if filters["error"] is not None and filters["idempotency_key"] is not None:
+        raise click.UsageError("--error and --key do not go together")
     wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)
 
     async def work(engine: Engine) -> Listing:
@@ -101,7 +109,7 @@ def _row(task: TaskSummary) -> tuple[str, ...]:
 def cancel(
     task_id: str | None, tenant: str, seen: Seen | None, as_json: bool, **given: Any
 ) -> None:
-    """Cancel task ID, or the tasks of a queue or a type that wait.
+    """Cancel task ID, or the tasks of a queue, a type or a label that wait.
 
     A waiting task ends immediately; for a running task, its worker is asked to stop it. Many tasks
     are previewed first.
@@ -132,8 +140,8 @@ def cancel(
 def redrive(
     task_id: str | None, tenant: str, seen: Seen | None, as_json: bool, **given: Any
 ) -> None:
-    """Retry task ID, which is FAILED or CANCELLED, or the FAILED tasks of a queue, a type or an
-    error.
+    """Retry task ID, which is FAILED or CANCELLED, or the FAILED tasks of a queue, a type, a
+    label or an error.
 
     Each begins again with its first attempt. Many tasks are previewed first.
     """
@@ -158,7 +166,7 @@ def _wanted(
     task_id: str | None, seen: Seen | None, given: dict[str, Any], own: str
 ) -> BulkFilter | None:
     """Take the filter out of the options of a command. None: it names one task."""
-    fields = {name: given.pop(name) for name in ("queue", "type", own)}
+    fields = {name: given.pop(name) for name in ("queue", "type", "labels", own)}
     if seen is not None and task_id is None:
         raise click.UsageError("--seen is for one task: name its ID")
     return many.wanted_tasks(task_id, **fields)

@@ -8,11 +8,13 @@ is done in steps (`bulk_runner.py`), by any API process.
 from __future__ import annotations
 
 import math
-import re
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from leaseq.codec import is_task_id
 from leaseq.errors import OperationConflict, OperationInvalid, OperationNotFound
+from leaseq.labels import MAX_ASKED, fault_of
 from leaseq.ledger.bulk_operations import (
     BulkAction,
     BulkFilter,
@@ -23,7 +25,7 @@ from leaseq.ledger.bulk_operations import (
     Preview,
 )
 from leaseq.ledger.operation_log import Actor
-from leaseq.model import NAME
+from leaseq.model import FINGERPRINT, NAME
 from leaseq.observability.telemetry import emit
 
 MOST_IDS = 10_000
@@ -31,8 +33,6 @@ LEAST_RATE = 0.01
 MOST_RATE = 2_000.0
 DEFAULT_RATE = 50.0
 REASON_LENGTH = 500
-# A fingerprint of failures.
-ERROR = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 class BulkOperations:
@@ -114,25 +114,36 @@ class BulkOperations:
 
 
 def checked_filter(action: BulkAction, wanted: BulkFilter) -> BulkFilter:
-    """A filter in its canonical form: ids in lower case, in order, each once. Raises
+    """A filter in its canonical form: ids in lower case, in order, each once, and labels by name. Raises
     `OperationInvalid`."""
     named = {"queue": wanted.queue, "type": wanted.type}
     for name, value in named.items():
         if value is not None and not NAME.fullmatch(value):
             raise OperationInvalid(f"{name} must be 1 to 128 characters of A-Z a-z 0-9 _ . -")
-    if wanted.error is not None and not ERROR.fullmatch(wanted.error):
+    if wanted.error is not None and not FINGERPRINT.fullmatch(wanted.error):
         raise OperationInvalid("error must be the fingerprint of a failure")
     if action == "cancel" and wanted.error is not None:
         raise OperationInvalid("a cancel takes no error: a task that has failed has ended")
     if action == "redrive" and wanted.running:
         raise OperationInvalid("a redrive takes no running: a task that runs has not ended")
     if wanted.ids is None:
-        if all(value is None for value in (*named.values(), wanted.error)):
-            raise OperationInvalid("the filter is empty: name ids, a queue, a type or an error")
-        return wanted
-    if any(value is not None for value in (*named.values(), wanted.error)):
-        raise OperationInvalid("ids stand alone: no queue, type or error beside them")
+        if not wanted.labels and all(value is None for value in (*named.values(), wanted.error)):
+            raise OperationInvalid(
+                "the filter is empty: name ids, a queue, a type, an error or labels"
+            )
+        return replace(wanted, labels=_checked_labels(wanted.labels))
+    if wanted.labels or any(value is not None for value in (*named.values(), wanted.error)):
+        raise OperationInvalid("ids stand alone: no queue, type, error or label beside them")
     return BulkFilter(ids=_checked_ids(wanted.ids), running=wanted.running)
+
+
+def _checked_labels(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > MAX_ASKED:
+        raise OperationInvalid(f"a filter has at most {MAX_ASKED} labels, not {len(labels)}")
+    for name, value in labels.items():
+        if (fault := fault_of(name, value)) is not None:
+            raise OperationInvalid(fault)
+    return dict(sorted(labels.items()))
 
 
 def _checked_ids(ids: list[str]) -> list[str]:

@@ -8,7 +8,7 @@
 with listed as materialized (
     select d.task_id
     from (
-        select task_id, tenant, type
+        select task_id, tenant, type, fingerprint
         from leaseq.dead_letters
         where (%(cursor)s::uuid is null or task_id < %(cursor)s::uuid)
             and (%(queue)s::text is null or queue = %(queue)s::text)
@@ -22,6 +22,7 @@ with listed as materialized (
     ) as d
     where (%(tenant)s::text is null or d.tenant = %(tenant)s::text)
         and (%(type)s::text is null or d.type = %(type)s::text)
+        and (%(error)s::text is null or d.fingerprint = %(error)s::text)
     order by d.task_id desc
     limit %(limit)s
 ), page as materialized (

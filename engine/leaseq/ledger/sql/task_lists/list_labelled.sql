@@ -68,6 +68,9 @@ with recursive wanted as (
         and (%(state)s::text is null or t.state = %(state)s::text)
         and (%(queue)s::text is null or t.queue = %(queue)s::text)
         and (%(type)s::text is null or t.type = %(type)s::text)
+        and (%(error)s::text is null or t.state = 'FAILED' and %(error)s::text = (
+            select d.fingerprint from leaseq.dead_letters as d where d.task_id = k.task_id limit 1
+        ))
     order by k.task_id desc
     limit %(limit)s
 ), rest as materialized (
