@@ -1046,6 +1046,13 @@ export interface Operations {
     body: undefined;
     answer: FailureView;
   };
+  unacknowledge: {
+    method: "DELETE";
+    path: "/api/failures/{type_name}/{fingerprint}/acknowledge";
+    query: {};
+    body: undefined;
+    answer: FailureView;
+  };
   follow_tasks: {
     method: "GET";
     path: "/api/events";
@@ -1119,7 +1126,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "reveal" | "revoke_key" | "rotate_key" | "stop_operation"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "reveal" | "revoke_key" | "rotate_key" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

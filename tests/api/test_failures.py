@@ -125,3 +125,10 @@ async def test_acknowledged_failure_is_recorded_and_told(api: Api, shop: Shop) -
         "done",
     )
     problem(await api.client.post("/api/failures/add/0123/acknowledge"), "failure_not_found")
+    for _ in range(2):
+        answer = await api.client.delete(f"{PATH}/acknowledge")
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["state"], answer.json()["acknowledged_by"]) == ("new", None)
+    rows = (await api.get("/api/operations"))["operations"]
+    assert [row["action"] for row in rows[:2]] == ["unacknowledge", "unacknowledge"]
+    problem(await api.client.delete("/api/failures/add/0123/acknowledge"), "failure_not_found")

@@ -28,6 +28,7 @@ from support.source_tree import ROOT
 # The scope that each operation needs. None: it is open to requests without a key.
 SCOPES_OF = {
     "acknowledge": "operate",
+    "unacknowledge": "operate",
     "attempts": "read",
     "cancel": "operate",
     "create_key": "admin",

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "ready": "for a load balancer",
     "metrics": "for Prometheus",
     "life": "for a page; `attempts` has the attempts",
+    "unacknowledge": "for a person who has just acknowledged",
     "list_notices": "for an operator of the cluster",
     "show_overview": "for operators, who have the dashboard and `leaseq top`",
     "list_due": "for operators, who have the dashboard",

@@ -218,6 +218,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"horizon": 3600.0, "places": 200, "most": 1500, "rows": 200, "tenant": None, "limit": 50},
         {"scheduled_due", "tasks_pkey"},
     ),
+    "list_slowest": ({"rows": 5000, "type": "t", "tenant": None, "limit": 20}, {"tasks_pkey"}),
     "find_contents": ({"ids": IDS[:50], "tenant": "default", "most": 32_768}, {"tasks_pkey"}),
     "list_running": ({"ids": IDS, "tenant": "default", "limit": 200}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),

@@ -58,8 +58,14 @@ async def test_one_cause_is_acknowledged_once_by_its_form(failing: Api) -> None:
     shown_then = (await failing.client.get(answer.headers["location"])).text
     assert "until it occurs in a new version" in shown_then
     assert "Acknowledge</button>" not in shown_then
-    listed = (await failing.get("/api/operations"))["operations"]
-    assert [row["action"] for row in listed] == ["acknowledge"]
+    undo = re.search(r'action="([^"]+/unacknowledge)">\s*<input[^>]+value="([^"]+)"', shown_then)
+    assert undo is not None
+    for _ in range(2):
+        taken_back = await failing.client.post(undo[1], data={"operation_id": undo[2]})
+        assert taken_back.headers["location"] == PATH
+    assert "Acknowledge</button>" in (await failing.client.get(PATH)).text
+    rows = (await failing.get("/api/operations"))["operations"]
+    assert [row["action"] for row in rows] == ["unacknowledge", "acknowledge"]
     assert (await failing.client.get("/ui/failures/add/0123")).status_code == 404
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, Router, delete, get, post
 from litestar.params import PathParameter
 
 from leaseq.errors import FailureNotFound
@@ -93,6 +93,23 @@ async def acknowledge(
     return Response(failure_view(group, contents=may_read_contents(request.scope)))
 
 
+@delete(
+    "/{type_name:str}/{fingerprint:str}/acknowledge",
+    scope="operate",
+    status_code=200,
+    codes=change_codes("failure_not_found", "lists_busy"),
+)
+async def unacknowledge(
+    request: AnyRequest, service: Injected, type_name: TypeName, fingerprint: Fingerprint
+) -> Response[FailureView]:
+    """Take the acknowledgement of a cause of failures back."""
+    _check_names(type_name, fingerprint)
+    await service.operator_of(request.scope).unacknowledge(type_name, fingerprint)
+    tenant = principal_of(request.scope).tenant
+    group = await find_failure(service, type_name, fingerprint, tenant=tenant)
+    return Response(failure_view(group, contents=may_read_contents(request.scope)))
+
+
 async def find_failure(
     service: Service, type_name: str, fingerprint: str, *, tenant: str | None
 ) -> FailureGroup:
@@ -142,7 +159,7 @@ def to_filter(given: Mapping[str, str]) -> FailureFilter:
 
 router = Router(
     "/api/failures",
-    route_handlers=[list_failures, show_failure, acknowledge],
+    route_handlers=[list_failures, show_failure, acknowledge, unacknowledge],
     before_request=given.check_query,
     tags=["operate"],
 )

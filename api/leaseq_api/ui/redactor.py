@@ -8,11 +8,12 @@ no masked value. The HTTP API does not mask: its answers are for programs, which
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leaseq.ledger.failures import FailureGroup
 from leaseq.ledger.task_lists import Contents
 from leaseq.model import AttemptRecord, Task
 from leaseq.operations.known_types import KnownTypes
@@ -77,6 +78,19 @@ class Redactor:
                 if each.whole
             }
         )
+
+    async def mask_groups(
+        self, groups: Sequence[FailureGroup], *, tenant: str | None
+    ) -> list[FailureGroup]:
+        """Mask the messages of groups of failures, each by the task of its newest attempt."""
+        named = [group.task_id for group in groups if group.message]
+        masks = await self.masks_of(named, tenant=tenant)
+        return [
+            replace(group, message=masks.of(group.task_id).text(group.message))
+            if group.message
+            else group
+            for group in groups
+        ]
 
 
 class Masks:

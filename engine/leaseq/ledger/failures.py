@@ -229,6 +229,11 @@ class FailureLedger:
         params = {"type": type_name, "fingerprint": fingerprint, "tenant": tenant, "by": by}
         return bool(await self._session.fetch("acknowledge_failure", params, idempotent=True))
 
+    async def unacknowledge(self, type_name: str, fingerprint: str, *, tenant: str | None) -> bool:
+        """Take an acknowledgement back. False: there is no such group."""
+        params = {"type": type_name, "fingerprint": fingerprint, "tenant": tenant}
+        return bool(await self._session.fetch("unacknowledge_failure", params, idempotent=True))
+
     async def prune(
         self, *, fine_seconds: float, coarse_seconds: float, group_seconds: float, limit: int
     ) -> tuple[int, int]:

@@ -27,6 +27,7 @@ ActionName = Literal[
     "pause",
     "resume",
     "acknowledge",
+    "unacknowledge",
     "create_key",
     "rotate_key",
     "revoke_key",

@@ -16,7 +16,7 @@ from leaseq.labels import Labels
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import quoted
 from leaseq.ledger.session import Rows, Session
-from leaseq.model import AttemptRecord, State, TaskSummary
+from leaseq.model import AttemptRecord, Moment, State, TaskSummary
 
 # Tasks that are looked at for one page of a list.
 LOOKED_AT = 5000
@@ -59,6 +59,15 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None
     result: bytes | None
     progress: bytes | None
+
+
+class SlowTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that has ended, and how long its last attempt ran."""
+
+    task_id: str
+    state: State
+    ran_seconds: float
+    finished_at: Moment
 
 
 class TaskLists:
@@ -123,6 +132,14 @@ class TaskLists:
         )
         return [rows.to_attempt(row) for row in found]
 
+    async def list_slowest(
+        self, type_name: str, *, tenant: str | None, limit: int
+    ) -> list[SlowTask]:
+        """The tasks of a type that ran longest, among the newest `LOOKED_AT` tasks of all types."""
+        params = {"type": type_name, "tenant": tenant, "rows": LOOKED_AT, "limit": limit}
+        found = await self._session.fetch("list_slowest", params, idempotent=True)
+        return [_to_slow(row) for row in found]
+
     async def find_contents(
         self, task_ids: Sequence[str], *, tenant: str | None
     ) -> dict[str, Contents]:
@@ -161,5 +178,6 @@ def _page(found: Rows, *, limit: int) -> Listing:
 
 
 _to_contents = rows.reader(Contents)
+_to_slow = rows.reader(SlowTask)
 
-__all__ = ["Contents", "Listing", "TaskFilter", "TaskLists"]
+__all__ = ["Contents", "Listing", "SlowTask", "TaskFilter", "TaskLists"]

@@ -55,6 +55,7 @@ CATALOGUE: dict[str, Kind] = {
     "task.pruned": Kind(INFO, "count keys workers"),
     "failure.appeared": Kind(WARNING, "type fingerprint code tenant"),
     "failure.acknowledged": Kind(INFO, "type fingerprint"),
+    "failure.unacknowledged": Kind(INFO, "type fingerprint"),
     "attempt.started": Kind(DEBUG, "task_id attempt"),
     "attempt.settled": Kind(INFO, "task_id type queue attempt outcome state seconds", "error"),
     "attempt.fenced": Kind(WARNING, "task_id attempt worker_id"),

@@ -39,7 +39,7 @@ from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.services import ServiceLedger, ServiceRecord
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.ledger.statistics import StatisticsLedger
-from leaseq.ledger.task_lists import Contents, Listing, TaskFilter, TaskLists
+from leaseq.ledger.task_lists import Contents, Listing, SlowTask, TaskFilter, TaskLists
 from leaseq.ledger.task_types import RegisteredType, TypeLedger, TypeVersion
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
@@ -94,6 +94,18 @@ class Lists:
         """Payloads, results and progress of the tasks of one page, where they are small."""
         async with self.turn():
             return await self._tasks.find_contents(task_ids, tenant=tenant)
+
+    async def list_slowest(
+        self, type_name: str, *, tenant: str | None, limit: int
+    ) -> list[SlowTask]:
+        """The tasks of a type that ran longest, among the newest of all types."""
+        async with self.turn():
+            return await self._tasks.list_slowest(type_name, tenant=tenant, limit=limit)
+
+    async def sum_runs(self, queue: str, type_name: str, *, hours: int) -> list[int]:
+        """The histogram of the run times of a type in a queue, of all tenants."""
+        async with self.turn():
+            return await self._statistics.sum_runs(queue, type_name, hours=hours)
 
     async def list_failures(self, wanted: FailureFilter, *, tenant: str | None) -> FailurePage:
         """One page of the groups of failures of a tenant (None: of all), the newest first."""

@@ -168,6 +168,15 @@ class Operator:
         async with self.recorded("acknowledge", target, request_id=request_id):
             await self._tasks.acknowledge(type_name, fingerprint, by=self._actor.name)
 
+    async def unacknowledge(
+        self, type_name: str, fingerprint: str, *, request_id: str | None = None
+    ) -> None:
+        """Take an acknowledgement back, as `TenantClient.unacknowledge` does. Raises `Repeated`
+        where the request was done before."""
+        target = f"{type_name}/{fingerprint}"
+        async with self.recorded("unacknowledge", target, request_id=request_id):
+            await self._tasks.unacknowledge(type_name, fingerprint)
+
     async def create_key(
         self,
         name: str,

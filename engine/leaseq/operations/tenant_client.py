@@ -182,6 +182,15 @@ class TenantClient:
             )
         emit("failure.acknowledged", type=type_name, fingerprint=fingerprint)
 
+    async def unacknowledge(self, type_name: str, fingerprint: str) -> None:
+        """Take the acknowledgement of a group of failures back. It is safe to repeat. Raises
+        `FailureNotFound`."""
+        if not await self._failures.unacknowledge(type_name, fingerprint, tenant=self.tenant):
+            raise FailureNotFound(
+                f"no failure of type {type_name} has the fingerprint {fingerprint}"
+            )
+        emit("failure.unacknowledged", type=type_name, fingerprint=fingerprint)
+
 
 def _pair(seen: Seen | None) -> tuple[State, int] | None:
     return None if seen is None else (seen.state, seen.attempt)

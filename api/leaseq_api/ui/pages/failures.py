@@ -5,13 +5,11 @@ An acknowledgement shows its whole effect and ends with the next new version, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from msgspec import UNSET, Struct
-from msgspec.structs import replace
 
 from leaseq.ledger.failures import GROUP_STATES, FailureGroup
 from leaseq.operations.operator import Repeated
@@ -20,7 +18,7 @@ from leaseq_api.failures.route import Fingerprint, TypeName, find_failure, to_fi
 from leaseq_api.failures.schemas import FailureQuery
 from leaseq_api.failures.views import failure_detail, failure_page
 from leaseq_api.security.principal import may_read_contents, principal_of
-from leaseq_api.service import Injected, Service
+from leaseq_api.service import Injected
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.charts import Line, line
 from leaseq_api.ui.forms import OPERATION_ID, new_operation_id, operation_of, read_form
@@ -55,7 +53,9 @@ async def show_failures(request: AnyRequest, service: Injected) -> Response[str]
     )
     cursor = failure_page(found).next_cursor
     contents = may_read_contents(request.scope)
-    groups = await _masked(request, service, found.groups) if contents else found.groups
+    tenant, groups = principal_of(request.scope).tenant, found.groups
+    if contents:
+        groups = await service.redactor.mask_groups(groups, tenant=tenant)
     values = {
         "rows": [Row(group, line(group.hours)) for group in groups],
         "overview": await service.overview.read(principal_of(request.scope)),
@@ -117,19 +117,20 @@ async def acknowledge_failure(
     )
 
 
-async def _masked(
-    request: AnyRequest, service: Service, groups: Sequence[FailureGroup]
-) -> list[FailureGroup]:
-    """Groups with the message of their newest attempt, without the values that are masked."""
+@post("/failures/{type_name:str}/{fingerprint:str}/unacknowledge", scope="operate", status_code=200)
+async def unacknowledge_failure(
+    request: AnyRequest, service: Injected, type_name: TypeName, fingerprint: Fingerprint
+) -> Response[str]:
+    """Take the acknowledgement of a cause back."""
+    require_changes(service)
     tenant = principal_of(request.scope).tenant
-    named = [group.task_id for group in groups if group.message]
-    masks = await service.redactor.masks_of(named, tenant=tenant)
-    return [
-        replace(group, message=masks.of(group.task_id).text(group.message))
-        if group.message
-        else group
-        for group in groups
-    ]
+    await find_failure(service, type_name, fingerprint, tenant=tenant)
+    form = await read_form(request, (OPERATION_ID,))
+    with suppress(Repeated):
+        await service.operator_of(request.scope).unacknowledge(
+            type_name, fingerprint, request_id=operation_of(form)
+        )
+    return see_other(f"{ROOT}/failures/{segment(type_name)}/{segment(fingerprint)}")
 
 
 def _shown(count: int, task_id: str, error: bytes) -> ShownError:
@@ -138,6 +139,6 @@ def _shown(count: int, task_id: str, error: bytes) -> ShownError:
     return ShownError(count, task_id, message, traceback)
 
 
-HANDLERS = (show_failures, show_failure_page, acknowledge_failure)
+HANDLERS = (show_failures, show_failure_page, acknowledge_failure, unacknowledge_failure)
 
 __all__ = ["HANDLERS"]

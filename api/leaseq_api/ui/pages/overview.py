@@ -111,12 +111,13 @@ async def _failures(
     """The causes of failures that were seen first within a window. None: not known."""
     seconds = float(WINDOWS[window][0])
     wanted = FailureFilter(window_seconds=seconds, new_seconds=seconds, limit=MOST_LISTED)
+
+    async def read() -> list[FailureGroup]:
+        found = await service.lists.list_failures(wanted, tenant=principal.tenant)
+        return await service.redactor.mask_groups(found.groups, tenant=principal.tenant)
+
     with suppress(LeaseqError):
-        found = await service.reads.read(
-            ("failures", window, principal.tenant),
-            lambda: service.lists.list_failures(wanted, tenant=principal.tenant),
-        )
-        return found.groups
+        return await service.reads.read(("failures", window, principal.tenant), read)
     return None
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, SubmissionInvalid
+from leaseq.ledger.task_lists import LOOKED_AT
 from leaseq.operations.statistics.read import Figures, Statistics, TypeFigures, Window
 from leaseq.operations.submission import Request, accept
 from leaseq_api.operate_schemas import TypeView
@@ -22,12 +23,16 @@ from leaseq_api.service import Injected, Service
 from leaseq_api.statistics import StatisticsWindow
 from leaseq_api.task_types import TypeName, read_type
 from leaseq_api.ui.answer import ROOT, see_other
+from leaseq_api.ui.charts import BAR, BARS_HEIGHT
 from leaseq_api.ui.forms import OPERATION_ID, new_operation_id, operation_of, read_form
 from leaseq_api.ui.page import AnyRequest, page, require_changes
 from leaseq_api.ui.payload_form import Field, fields_of, filled, payload_of, with_error
+from leaseq_api.ui.run_histogram import histogram, width_of
 from leaseq_api.views import type_view
 
 MOST_TYPES = 100
+MOST_SLOW = 20
+RUN_HOURS = 24
 WINDOWS: tuple[Window, ...] = ("1h", "6h", "24h", "7d")
 
 
@@ -106,6 +111,7 @@ async def submit(
         marked, message = with_error(fields, str(error))
         refused = Attempted(fields=marked, message=message, key=key)
     else:
+        service.overview.forget()
         return see_other(f"{ROOT}/tasks/{task_id}")
     return await _type_page(request, service, type, attempted=refused)
 
@@ -150,10 +156,28 @@ async def _type_page(
         "window": window,
         "windows": WINDOWS,
     }
+    values |= await _runs(request, service, detail.type, detail.queue)
     status = 200 if attempted is None else attempted.status
     return await page(
         request, service, "type.html", title=f"Type {name}", values=values, status=status
     )
+
+
+async def _runs(request: AnyRequest, service: Service, name: str, queue: str) -> dict[str, object]:
+    """The histogram of the run times of a type, and its slowest tasks. None: not known."""
+    tenant, runs, slowest = principal_of(request.scope).tenant, None, None
+    with suppress(LeaseqError):
+        slowest = await service.lists.list_slowest(name, tenant=tenant, limit=MOST_SLOW)
+        if tenant is None:
+            runs = histogram(await service.lists.sum_runs(queue, name, hours=RUN_HOURS))
+    return {
+        "runs": runs,
+        "runs_width": width_of(len(runs or ())),
+        "bar_width": BAR,
+        "height": int(BARS_HEIGHT),
+        "slowest": slowest,
+        "looked_at": LOOKED_AT,
+    }
 
 
 async def _statistics(

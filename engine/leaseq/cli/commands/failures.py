@@ -136,18 +136,23 @@ def show(type_name: str, fingerprint: str, tenant: str | None, as_json: bool) ->
 @failures.command()
 @type_name
 @fingerprint
+@click.option("--undo", is_flag=True, help="Take the acknowledgement back.")
 @tenant
 @parameters.as_json
-def ack(type_name: str, fingerprint: str, tenant: str | None, as_json: bool) -> None:
+def ack(type_name: str, fingerprint: str, undo: bool, tenant: str | None, as_json: bool) -> None:
     """Acknowledge one cause, until it occurs in a new version of the application."""
 
     async def work(engine: Engine) -> FailureGroup:
-        await engine.as_operator(command_line(tenant)).acknowledge(type_name, fingerprint)
+        operator = engine.as_operator(command_line(tenant))
+        act = operator.unacknowledge if undo else operator.acknowledge
+        await act(type_name, fingerprint)
         return await _find(engine, type_name, fingerprint, tenant=tenant)
 
     group = with_engine(work)
     if as_json:
         print_json(failure_view(group))
+    elif undo:
+        say(f"failure {type_name}/{fingerprint} is {group.state}")
     else:
         say(f"failure {type_name}/{fingerprint} is acknowledged until it occurs in a new version")
 
