@@ -28,6 +28,7 @@ The tree::
     +-- OperationInvalid         operation_invalid
     +-- OperationNotFound        operation_not_found
     +-- OperationConflict        operation_conflict
+    +-- ScheduleInvalid          schedule_invalid
     +-- AccessInvalid            access_invalid
     +-- ApiKeyNotFound           api_key_not_found
     +-- TenantNotFound           tenant_not_found
@@ -228,6 +229,16 @@ class OperationConflict(LeaseqError):
     """The state of the operation does not allow this, or its id is taken."""
 
     code = "operation_conflict"
+
+
+class ScheduleInvalid(LeaseqError):
+    """The schedule is not valid. `field`: the part of it to blame."""
+
+    code = "schedule_invalid"
+
+    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class AccessInvalid(LeaseqError):

@@ -1,0 +1,1 @@
+"""When schedules fire, and how missed occurrences are treated."""
