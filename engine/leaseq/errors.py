@@ -29,6 +29,8 @@ The tree::
     +-- OperationNotFound        operation_not_found
     +-- OperationConflict        operation_conflict
     +-- ScheduleInvalid          schedule_invalid
+    +-- ScheduleNotFound         schedule_not_found
+    +-- ScheduleConflict         schedule_conflict
     +-- AccessInvalid            access_invalid
     +-- ApiKeyNotFound           api_key_not_found
     +-- TenantNotFound           tenant_not_found
@@ -239,6 +241,18 @@ class ScheduleInvalid(LeaseqError):
     def __init__(self, message: str | None = None, *, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class ScheduleNotFound(LeaseqError):
+    """There is no such schedule."""
+
+    code = "schedule_not_found"
+
+
+class ScheduleConflict(LeaseqError):
+    """The schedule is being changed by others at the same time; try again."""
+
+    code = "schedule_conflict"
 
 
 class AccessInvalid(LeaseqError):

@@ -30,6 +30,8 @@ from leaseq_reaper.cluster_metrics import ClusterMetrics
 from leaseq_reaper.duties.count_failures import INTERVAL_SECONDS as COUNT_SECONDS
 from leaseq_reaper.duties.count_failures import CountFailures
 from leaseq_reaper.duties.dead_workers import DeadWorkers
+from leaseq_reaper.duties.fire import INTERVAL_SECONDS as FIRE_SECONDS
+from leaseq_reaper.duties.fire import Fire
 from leaseq_reaper.duties.fold_statistics import FOLD_SECONDS, FoldStatistics
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.prune import Prune
@@ -99,6 +101,7 @@ def duties(engine: Engine) -> list[Duty]:
             dead_workers.run_once,
             describe=dead_workers.describe,
         ),
+        Duty("fire", FIRE_SECONDS, Fire(stores, config).run_once),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
         Duty("fold", FOLD_SECONDS, FoldStatistics(stores.statistics).run_once),
         Duty("failures", COUNT_SECONDS, failures.run_once, failures.idle.factor),

@@ -227,6 +227,19 @@ METRICS: dict[str, Metric] = {
     "leaseq_tasks_promoted_total": Metric(
         "counter", "Due tasks that were made PENDING.", REAPER, ("queue",)
     ),
+    "leaseq_schedule_occurrences_total": Metric(
+        "counter",
+        "Occurrences of schedules, by result: fired, missed, or skipped because a task had not ended.",
+        REAPER,
+        ("result",),
+    ),
+    "leaseq_schedule_lateness_seconds": Metric(
+        "histogram",
+        "Time from when a schedule was due until a pass read it, for each task that it became.",
+        REAPER,
+        (),
+        "seconds",
+    ),
     "leaseq_tasks_refilled_total": Metric(
         "counter",
         "Tasks from the ledger that entered a lane which had been full.",

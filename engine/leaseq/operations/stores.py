@@ -29,6 +29,7 @@ from leaseq.ledger.notices import NoticeLedger
 from leaseq.ledger.operation_log import OperationLog
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.quotas import QuotaLedger
+from leaseq.ledger.schedules import ScheduleLedger
 from leaseq.ledger.secrets import SecretLedger
 from leaseq.ledger.services import ServiceLedger
 from leaseq.ledger.session import Session
@@ -67,6 +68,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     census: CensusLedger
     failures: FailureLedger
     held_attempts: HeldAttemptLedger
+    schedules: ScheduleLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -105,6 +107,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         census=CensusLedger(session),
         failures=FailureLedger(session),
         held_attempts=HeldAttemptLedger(session),
+        schedules=ScheduleLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

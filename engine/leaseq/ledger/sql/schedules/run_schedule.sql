@@ -1,0 +1,62 @@
+-- fire: none -> PENDING, for one task of a schedule besides its times, paused or not. Zero rows: there
+-- is no such schedule. The key stands for the request: sent again it returns the same task, or null
+-- where another transaction has just taken it, and the statement has to be sent again. The
+-- revision changes, so that a firing that was read before does not overlook this task.
+with mine as materialized (
+    select * from leaseq.schedules where tenant = %(tenant)s and name = %(name)s for update
+), keyed as (
+    insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)
+    select tenant, %(key)s, '', %(id)s::uuid, queue, now() + make_interval(secs => %(retention)s) from mine
+    on conflict (tenant, key) do nothing
+    returning task_id
+), named as (
+    insert into leaseq.queues (name)
+    select m.queue from mine as m
+    where not exists (select from leaseq.queues as q where q.name = m.queue offset 0)
+    on conflict (name) do nothing
+), fired as materialized (
+    select mine.* from mine, keyed
+), moved as (
+    update leaseq.schedules as s
+    set
+        last_at = now(), last_task_id = %(id)s::uuid, fired = s.fired + 1, revision = gen_random_uuid(),
+        run_ats = (array[now()] || s.run_ats)[1:%(kept)s], run_tasks = (array[%(id)s::uuid] || s.run_tasks)[1:%(kept)s]
+    from fired as f
+    where s.tenant = f.tenant and s.name = f.name
+), created as (
+    insert into leaseq.tasks (
+        id, tenant, queue, type, payload, headers, idempotency_key, state, priority, max_attempts, timeout_seconds
+    )
+    select
+        %(id)s::uuid, tenant, queue, type, payload,
+        (coalesce(headers::jsonb, '{}') || jsonb_build_object(
+            'scheduled_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ))::json,
+        %(key)s, 'PENDING', priority, max_attempts, timeout_seconds
+    from fired
+), labelled as (
+    insert into leaseq.labels (name, value, tenant, task_id)
+    select l.key, l.value, f.tenant, %(id)s::uuid
+    from fired as f
+    cross join lateral jsonb_each_text(f.labels) as l
+    where f.labels is not null
+), listed as (
+    insert into leaseq.unfinished_tasks (tenant, queue, task_id)
+    select f.tenant, f.queue, %(id)s::uuid
+    from fired as f
+    where exists (
+        select from leaseq.tenants as t
+        where t.name = f.tenant and (t.unfinished is not null or t.unfinished_per_queue is not null) offset 0
+    )
+    returning tenant, queue
+), counted as (
+    insert into leaseq.unfinished_counts (tenant, queue, tasks)
+    select tenant, queue, count(*) from listed group by tenant, queue
+)
+select
+    m.queue, m.priority, m.type, exists (select from keyed) as created,
+    coalesce(
+        (select task_id from keyed),
+        (select k.task_id from leaseq.idempotency_keys as k where k.tenant = %(tenant)s and k.key = %(key)s)
+    )::text as task_id
+from mine as m
