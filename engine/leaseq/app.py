@@ -13,6 +13,14 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
+from leaseq.app_schedules import (
+    AppSchedules,
+    DeclaredFields,
+    ScheduleDecorator,
+    Seconds,
+    by_cron,
+    by_interval,
+)
 from leaseq.codec import is_task_id
 from leaseq.config import Config
 from leaseq.context import Context
@@ -26,6 +34,7 @@ from leaseq.operations.open_engine import open_engine
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.payloads.payload_codec import ContentCodec, PayloadCodec
 from leaseq.registry import HandlerOptions, Registry, describe
+from leaseq.schedules.timing import Timing
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
 
 P = ParamSpec("P")
@@ -50,6 +59,7 @@ class Leaseq:
         self.registry = Registry(self.codec)
         self.tenant = tenant
         self.openings = Openings(self._connect)
+        self.schedules = AppSchedules(self)
         self._config = config
 
     # An awaitable is also a plain result, so the first two overloads overlap the last two. The
@@ -89,6 +99,31 @@ class Leaseq:
             return AsyncTask(self, handler) if handler.is_async else BlockingTask(self, handler)
 
         return register if function is None else register(function)
+
+    def cron(
+        self, expression: str, *, tz: str = "UTC", **fields: Unpack[DeclaredFields]
+    ) -> ScheduleDecorator:
+        """Submit a task at each time of a cron expression in a time zone: `@app.cron("0 6 * * *",
+        tz="Europe/Zurich")` above `@app.task(...)`, or alone.
+
+        Raises `ScheduleInvalid` for an expression that cannot be read or never fires, and for an
+        unknown zone. `docs/schedules.md` has the policies (`catch_up`, `max_catch_up`, `overlap`,
+        `jitter` in seconds, `start`, `end`).
+        """
+        return self._scheduled(by_cron(expression, tz, fields), fields)
+
+    def every(self, interval: Seconds, **fields: Unpack[DeclaredFields]) -> ScheduleDecorator:
+        """Submit a task each `interval`, in seconds or as a timedelta: `@app.every(30)`. Raises
+        `ScheduleInvalid`."""
+        return self._scheduled(by_interval(interval, fields), fields)
+
+    def _scheduled(self, timing: Timing, fields: DeclaredFields) -> ScheduleDecorator:
+        def declare(decorated: Any) -> Any:
+            task = decorated if isinstance(decorated, TypedTask) else self.task(decorated)
+            self.schedules.add(task, timing, fields)
+            return task
+
+        return declare
 
     @overload
     async def submit_many(self, tasks: Iterable[BoundTask[R]]) -> list[TaskHandle[R]]: ...

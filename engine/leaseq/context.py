@@ -8,8 +8,11 @@ completion of the task.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
+
+import msgspec
 
 from leaseq.connections.postgres_connection import Connection
 from leaseq.model import ClaimedTask
@@ -95,6 +98,14 @@ class Context:
         """The fencing token of this attempt. It grows with every attempt of the task. Let your own
         stores refuse a lower one."""
         return self._claimed.claim.attempt
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The occurrence that this task stands for, if a schedule submitted it: its time, and not the
+        time of the attempt."""
+        found = msgspec.json.decode(self._claimed.headers) if self._claimed.headers else {}
+        text = found.get("scheduled_at")
+        return None if text is None else datetime.fromisoformat(text)
 
     @property
     def retry_count(self) -> int:

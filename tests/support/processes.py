@@ -159,11 +159,11 @@ class Services:
         self.running.append(service)
         return service
 
-    async def worker(self, *args: str, children: int = 1, **env: str) -> Service:
-        """A worker for tests/apps/probe.py, once its children are ready."""
-        service = await self.start(
-            "worker", "apps.probe:app", "--processes", str(children), *args, **env
-        )
+    async def worker(
+        self, *args: str, children: int = 1, app: str = "apps.probe:app", **env: str
+    ) -> Service:
+        """A worker for tests/apps/probe.py or another app, once its children are ready."""
+        service = await self.start("worker", app, "--processes", str(children), *args, **env)
         await service.hear("worker.opened", count=children)
         return service
 

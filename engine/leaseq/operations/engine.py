@@ -55,6 +55,7 @@ from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.refusals import Refusals
 from leaseq.operations.running import RunningReader
+from leaseq.operations.schedules import Schedules
 from leaseq.operations.statistics.flush import flushing
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 from leaseq.operations.stores import Stores
@@ -107,6 +108,7 @@ class Engine:
         self.access = Access(stores.api_keys, stores.tenants, stores.secrets)
         self.quotas = Quotas(stores.quotas, stores.tasks)
         self.failures = stores.failures
+        self.schedules = Schedules(stores, self.pusher, config)
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)
         self.census = CensusTaker(stores.census)
@@ -181,8 +183,7 @@ class Engine:
     async def submit_within(self, submission: Submission, conn: Connection) -> Submitted:
         """Record one task inside the caller's own transaction: it exists if and when that commits.
 
-        It is SCHEDULED and due; the reaper's promote delivers it within a fraction of a second
-        after the commit.
+        It is SCHEDULED and due; promote delivers it a fraction of a second after the commit.
         """
         (answer,) = await self._submitter.write([submission], conn=conn)
         if isinstance(answer, BaseException):
@@ -308,10 +309,7 @@ class Engine:
 
     async def read_facts(self, task_id: str, *, tenant: str, key: str | None = None) -> Facts:
         """Read the facts that `explain` needs about a task of this tenant; with its idempotency key
-        also after it was pruned.
-
-        Raises `TaskNotFound`.
-        """
+        also after it was pruned. Raises `TaskNotFound`."""
         reader = FactReader(self.stores.tasks.session, self.stores.search, self.config)
         return await reader.read(task_id, tenant=tenant, key=key, key_tenant=tenant)
 

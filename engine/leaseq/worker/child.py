@@ -94,6 +94,8 @@ class Child:
             await register(engine.stores, app.registry, self._spec)
             await stack.enter_async_context(noticed(engine.stores.notices, "worker"))
             stack.enter_context(app.lend(engine))
+            if not self._spec.isolated:
+                await app.schedules.declare()
             worker = await build_worker(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
 
