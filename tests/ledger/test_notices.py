@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from leaseq.codec import new_task_id
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.arrays import quoted
 from leaseq.ledger.maintenance import Maintenance
-from leaseq.ledger.notices import MOST_MARKS, NoticeFilter, NoticeLedger, NoticeRecord
+from leaseq.ledger.notices import (
+    LOOKED_AT,
+    MARKED,
+    MOST_MARKS,
+    MOST_OPENED,
+    NoticeFilter,
+    NoticeLedger,
+    NoticeRecord,
+)
 from leaseq.ledger.session import Connection, Session
+from leaseq.ledger.statements import STATEMENTS
 from leaseq.observability.telemetry import emit
 from leaseq.operations import notices
 from leaseq.operations.notices import NAMES, PER_SECOND, noticed
+from leaseq_reaper.duties.prune import MOST_NOTICES
 
 SECOND = timedelta(seconds=1)
+# The budget of a statement of a page.
+MOST_BLOCKS = 4000
+FILL = """
+insert into leaseq.notices (at, name, level, role, host, pid, queue, worker_id, fields)
+select now() - make_interval(secs => n),
+    (array['worker.opened', 'worker.reaped', 'queue.paused', 'loop.failed'])[1 + n %% 4], 'info', 'worker',
+    'host-' || n %% 50, n, 'q' || n %% 20, md5(n::text),
+    json_build_object('queues', array['q1', 'q2'], 'isolated', false, 'app_version', '1.' || n / 9000)
+from generate_series(%(count)s::integer, 1, -1) as n
+"""
 
 
 async def listed(session: Session, **wanted: Any) -> list[NoticeRecord]:
@@ -179,6 +200,30 @@ async def test_marks_are_the_newest_of_their_kind_and_the_first_worker_of_a_vers
     assert deployed.notice_id == opened[2].notice_id
     assert [each.about for each in paused][::10] == [f"q{n}" for n in reversed(range(1, 11))]
     assert len(paused) == MOST_MARKS
+
+
+async def test_no_page_of_the_diary_reads_more_than_its_budget(
+    session: Session, plain: Connection
+) -> None:
+    """With as many notices as are kept, for the newest page, a deep one, and one that fits nothing."""
+    await plain.execute(FILL, {"count": MOST_NOTICES})
+    await plain.execute("analyze leaseq.notices")
+    cursor = await plain.execute("select id from leaseq.notices order by at limit 1 offset 50000")
+    (middle,) = await cursor.fetchone() or (0,)
+    anything = dict.fromkeys(("name", "queue", "worker_id", "since", "until", "cursor"))
+    page = anything | {"rows": LOOKED_AT, "limit": 201}
+    for name, params in (
+        ("list_notices", page),
+        ("list_notices", page | {"cursor": middle}),
+        ("list_notices", page | {"worker_id": "none", "until": datetime.now(UTC)}),
+        ("list_marks", {"names": quoted(MARKED), "limit": MOST_MARKS, "workers": MOST_OPENED}),
+    ):
+        explained = f"explain (analyze, buffers, format json) {STATEMENTS[name]}"
+        cursor = await plain.execute(explained.encode(), params)
+        ((plans,),) = await cursor.fetchall()
+        plan = plans[0]["Plan"]
+        blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        assert blocks <= MOST_BLOCKS, (name, params, blocks)
 
 
 async def test_old_and_many_notices_are_pruned(

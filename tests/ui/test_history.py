@@ -14,6 +14,7 @@ from leaseq.config import Config
 from leaseq.ledger.notices import Mark
 from leaseq.ledger.session import Connection
 from leaseq.ledger.statistics import Counted
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq.observability.telemetry import emit
 from leaseq.operations.statistics.read import Statistics, StatisticsStep, figures_of
@@ -30,6 +31,7 @@ from support.api import Api
 from support.dashboard import HOSTILE
 from support.failures import GONE, Shop, count
 from support.keys import headers_of
+from support.ledger import open_worker
 from support.running import occupied
 
 BEGIN = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
@@ -183,6 +185,23 @@ async def test_new_causes_of_failures_and_the_longest_runs_are_listed(
         assert f'href="/ui/failures/add/{GONE.fingerprint}"' in text
         assert "<img src=x" not in text
         assert (await api.client.get("/ui?window=6h")).text.count('<tr id="failure-') == 2
+
+
+async def test_a_queue_and_a_worker_lead_to_their_failures_and_their_entries(
+    guarded: Api, worker_ledger: WorkerLedger
+) -> None:
+    stores = guarded.service.engine.stores
+    shop = Shop(stores.tasks, stores.workers)
+    await shop.fail(GONE, queue="mail", then=State.FAILED)
+    await count(stores.failures)
+    worker_id = await open_worker(worker_ledger, "mail")
+    for scopes, diary in ((["read"], False), (["read", "operate"], True)):
+        key = await headers_of(guarded, scopes)
+        text = (await guarded.client.get("/ui/queues/mail", headers=key)).text
+        assert f'href="/ui/failures/add/{GONE.fingerprint}"' in text
+        assert ('href="/ui/events?queue=mail"' in text) == diary
+        text = (await guarded.client.get(f"/ui/workers/{worker_id}", headers=key)).text
+        assert (f'href="/ui/events?worker_id={worker_id}"' in text) == diary
 
 
 async def test_many_who_look_share_what_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

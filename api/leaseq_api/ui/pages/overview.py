@@ -31,7 +31,7 @@ from leaseq_api.ui.history_chart import (
     chart_of,
 )
 from leaseq_api.ui.page import PART, AnyRequest, page
-from leaseq_api.ui.pages.queues import rates_of, statistics_of
+from leaseq_api.ui.pages.queues import causes_of, rates_of, statistics_of
 from leaseq_api.ui.pages.submit import first_steps
 
 # Queues, failures and running tasks that the page shows.
@@ -111,14 +111,7 @@ async def _failures(
     """The causes of failures that were seen first within a window. None: not known."""
     seconds = float(WINDOWS[window][0])
     wanted = FailureFilter(window_seconds=seconds, new_seconds=seconds, limit=MOST_LISTED)
-
-    async def read() -> list[FailureGroup]:
-        found = await service.lists.list_failures(wanted, tenant=principal.tenant)
-        return await service.redactor.mask_groups(found.groups, tenant=principal.tenant)
-
-    with suppress(LeaseqError):
-        return await service.reads.read(("failures", window, principal.tenant), read)
-    return None
+    return await causes_of(service, principal, wanted)
 
 
 async def _running(request: AnyRequest, service: Service) -> Running | None:

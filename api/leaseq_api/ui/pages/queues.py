@@ -11,13 +11,19 @@ from contextlib import suppress
 from litestar import Response, get, post
 
 from leaseq.errors import LeaseqError
+from leaseq.ledger.failures import FailureFilter, FailureGroup
 from leaseq.operations.operator import Repeated
 from leaseq.operations.overview.answer import Overview, QueueStanding
 from leaseq.operations.overview.needs import oldest_seconds
 from leaseq.operations.statistics.read import Figures, Statistics
 from leaseq_api import parameters as given
 from leaseq_api.refused import Refused
-from leaseq_api.security.principal import principal_of, require_unbound
+from leaseq_api.security.principal import (
+    Principal,
+    may_read_contents,
+    principal_of,
+    require_unbound,
+)
 from leaseq_api.service import Injected, Service
 from leaseq_api.ui.answer import ROOT, see_other
 from leaseq_api.ui.charts import line
@@ -26,6 +32,8 @@ from leaseq_api.ui.page import AnyRequest, page, require_changes
 from leaseq_api.ui.wording import age, number
 
 MOST_WORKERS = 200
+# Causes of failures of a queue, and the time in which they have occurred.
+MOST_CAUSES, CAUSES_SECONDS = 5, 86_400.0
 # Below this many in a second, a queue stands still.
 STILL = 0.01
 # The headline says it already.
@@ -46,8 +54,8 @@ async def show_queue(
     request: AnyRequest, service: Injected, queue: given.QueueName
 ) -> Response[str]:
     """Show the page of one queue."""
-    name = given.check_queue_name(queue)
-    overview = await service.overview.read(principal_of(request.scope))
+    name, principal = given.check_queue_name(queue), principal_of(request.scope)
+    overview = await service.overview.read(principal)
     found = next((each for each in overview.queues if each.name == name), None)
     if found is None:
         raise Refused("not_found", f"no queue {name} is known: it appears with a worker or a task")
@@ -61,9 +69,16 @@ async def show_queue(
         "statistics": statistics,
         "charts": _charts(statistics),
         "workers": [worker for worker in workers if name in worker.queues],
+        "failures": await causes_of(
+            service,
+            principal,
+            FailureFilter(queue=name, window_seconds=CAUSES_SECONDS, limit=MOST_CAUSES),
+        ),
+        "contents": may_read_contents(request.scope),
+        "diary": principal.tenant is None and principal.may("operate"),
         "done": request.query_params.get("done"),
         "operation_id": new_operation_id(),
-        "unbound": principal_of(request.scope).tenant is None,
+        "unbound": principal.tenant is None,
     }
     return await page(request, service, "queue.html", title=f"Queue {name}", values=values)
 
@@ -99,6 +114,20 @@ async def statistics_of(
     if principal_of(request.scope).tenant is None:
         with suppress(LeaseqError):
             return await service.statistics.read("1h", queue=queue)
+    return None
+
+
+async def causes_of(
+    service: Service, principal: Principal, wanted: FailureFilter
+) -> list[FailureGroup] | None:
+    """A few causes of failures, with masked messages, read for all who look. None: not known."""
+
+    async def read() -> list[FailureGroup]:
+        found = await service.lists.list_failures(wanted, tenant=principal.tenant)
+        return await service.redactor.mask_groups(found.groups, tenant=principal.tenant)
+
+    with suppress(LeaseqError):
+        return await service.reads.read((wanted, principal.tenant), read)
     return None
 
 
@@ -168,4 +197,4 @@ def _charts(statistics: Statistics | None) -> dict[str, object]:
 
 HANDLERS = (show_queues, show_queue, pause, resume)
 
-__all__ = ["HANDLERS", "rates_of", "statistics_of"]
+__all__ = ["HANDLERS", "causes_of", "rates_of", "statistics_of"]

@@ -96,7 +96,7 @@ async def show_workers(
 @get("/workers/{worker_id:str}", scope="read")
 async def show_worker(request: AnyRequest, service: Injected, worker_id: WorkerId) -> Response[str]:
     """Show the page of one worker."""
-    worker = await read_worker(service, request, worker_id)
+    worker, principal = await read_worker(service, request, worker_id), principal_of(request.scope)
     running = await masked_running(request, service, worker_id=worker.worker_id)
     values = {
         "worker": worker,
@@ -104,6 +104,7 @@ async def show_worker(request: AnyRequest, service: Injected, worker_id: WorkerI
         "condition": condition_of(worker, running.at, service.config.lease_seconds),
         "running": running,
         "lease_seconds": service.config.lease_seconds,
+        "diary": principal.tenant is None and principal.may("operate"),
     }
     return await page(request, service, "worker.html", title=worker.worker_id, values=values)
 
