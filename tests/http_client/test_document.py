@@ -15,11 +15,12 @@ import msgspec
 import pytest
 
 from leaseq_api.problems import KINDS
-from leaseq_http import errors, explanations, failures, model, quotas, statistics
+from leaseq_http import bulk, errors, explanations, failures, model, quotas, statistics
 from leaseq_http.batches import MOST_ITEMS
-from leaseq_http.calls import ROUTES, BatchOutcome
+from leaseq_http.calls import BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
 from leaseq_http.following import OF_ALL_TASKS, OF_TASK
+from leaseq_http.routes import ROUTES
 from leaseq_http.submission import OPTIONS
 from support.api import Api
 from support.document import Document
@@ -40,13 +41,6 @@ LEFT_OUT = {
     "list_services": "for operators, who have the dashboard",
     "show_worker": "for operators, who have the dashboard",
     "show_census": "for an operator, not for a program that uses the queue",
-    **dict.fromkeys(
-        (
-            *("preview_operation", "start_operation", "show_operation"),
-            *("stop_operation", "resume_operation"),
-        ),
-        "of operations on many tasks, which are for a person",
-    ),
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
@@ -76,6 +70,11 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TypeView": model.TaskType,
     "TypeList": model.TypeList,
     "WorkerList": model.WorkerList,
+    "PreviewView": bulk.BulkPreview,
+    "SampleView": bulk.BulkSample,
+    "FilterView": bulk.UsedFilter,
+    "RefusalCount": bulk.RefusalCount,
+    "BulkOperationView": bulk.BulkOperation,
     "FailureView": failures.Failure,
     "SeenVersion": failures.SeenVersion,
     "FailurePage": failures.FailurePage,
@@ -132,13 +131,9 @@ NO_STRUCT = {
         ),
         "of operations that are left out",
     ),
-    **dict.fromkeys(
-        (
-            *("FilterBody", "FilterView", "PreviewBody", "PreviewView", "SampleView"),
-            *("StartBody", "RefusalCount", "BulkOperationView"),
-        ),
-        "of operations that are left out",
-    ),
+    "FilterBody": "a TypedDict, the arguments of `preview_operation`",
+    "PreviewBody": "the arguments of `preview_operation`",
+    "StartBody": "the arguments of `start_operation`",
     "State": "a Literal, which is compared below",
     "Outcome": "a str, because a later service may have another one",
 }
@@ -225,6 +220,13 @@ async def test_events_are_those_of_the_document(
         for each in content["schema"]["anyOf"]
     }
     assert {event: STRUCTS[ref.rpartition("/")[2]] for event, ref in found.items()} == kinds
+
+
+async def test_the_arguments_of_an_operation_are_those_of_its_bodies(api: Api) -> None:
+    schemas = api.document.content["components"]["schemas"]
+    assert bulk.BulkFilter.__annotations__.keys() == schemas["FilterBody"]["properties"].keys()
+    given = {"action", "filter", "operation_id"} | bulk.BulkStart.__annotations__.keys()
+    assert given == schemas["StartBody"]["properties"].keys()
 
 
 async def test_a_field_that_a_later_service_adds_is_ignored() -> None:

@@ -25,12 +25,12 @@ MODULES = [module for module in written() if PACKAGE in module.path.parents]
 
 def test_blocking_client_is_made_from_the_asynchronous_one() -> None:
     make = runpy.run_path(str(DISTRIBUTION / "make_blocking.py"))
-    source = make["SOURCE"].read_text(encoding="utf-8")
-    assert make["blocking"](source) == make["TARGET"].read_text(encoding="utf-8"), (
-        "run `make generated`"
-    )
+    sources = make["sources"]()
+    for name, text in make["blocking"](sources).items():
+        assert (make["PACKAGE"] / name).read_text(encoding="utf-8") == text, "run `make generated`"
+    changed = {name: text.replace("monotonic", "perf_counter") for name, text in sources.items()}
     with pytest.raises(ValueError, match="any more"):
-        make["blocking"](source.replace("monotonic", "perf_counter"))
+        make["blocking"](changed)
 
 
 def test_both_clients_have_the_same_methods() -> None:

@@ -23,6 +23,7 @@ from leaseq_http import (
     Unauthorized,
     Unreachable,
     calls,
+    routes,
 )
 from leaseq_http.answers import read_retry_after
 from leaseq_http.retrying import FIRST_PAUSE, LONGEST_PAUSE, may_repeat, pause_before_next
@@ -73,7 +74,7 @@ def test_call_is_repeated_only_where_it_is_safe(
 
 def test_only_redrive_is_not_repeatable() -> None:
     """Sent twice, each of the others does what it does when sent once."""
-    assert [name for name, each in calls.ROUTES.items() if not each.repeatable] == ["redrive"]
+    assert [name for name, each in routes.ROUTES.items() if not each.repeatable] == ["redrive"]
 
 
 def test_pauses_grow_to_a_bound_and_are_random() -> None:

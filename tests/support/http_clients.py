@@ -39,7 +39,10 @@ class Either:
 
 # These return iterators, which are read to their end.
 ITERATING = frozenset(
-    {"events", "list_operations", "list_queues", "list_tasks", "list_types", "watch"}
+    {
+        *("events", "follow_operation", "watch"),
+        *("list_operations", "list_queues", "list_tasks", "list_types"),
+    }
 )
 
 

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from leaseq_http.async_client import AsyncClient
+from leaseq_http.bulk import BulkFilter, BulkOperation, BulkPreview, BulkSample
 from leaseq_http.client import Client
 from leaseq_http.errors import (
     Conflict,
@@ -25,6 +26,9 @@ from leaseq_http.errors import (
     IdempotencyKeyReused,
     LeaseqHTTPError,
     NotFound,
+    OperationConflict,
+    OperationInvalid,
+    OperationNotFound,
     PayloadInvalid,
     PayloadTooLarge,
     ProblemError,
@@ -76,6 +80,10 @@ __all__ = [
     "AnyTaskEvent",
     "AsyncClient",
     "Attempt",
+    "BulkFilter",
+    "BulkOperation",
+    "BulkPreview",
+    "BulkSample",
     "Client",
     "Conflict",
     "Depths",
@@ -97,6 +105,9 @@ __all__ = [
     "Missed",
     "NotFound",
     "Operation",
+    "OperationConflict",
+    "OperationInvalid",
+    "OperationNotFound",
     "PausedQueue",
     "PayloadInvalid",
     "PayloadTooLarge",

@@ -1,33 +1,32 @@
 """The client for asyncio.
 
-`client.py` is made from this file: the same methods without `await`. Requests, answers and retries
-are decided in `calls.py`, `answers.py` and `retrying.py`, which send nothing.
+`client.py` is made from this file: the same methods without `await`. Each makes a call
+(`calls.py`), which the sender sends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import partial
-from random import random
 from time import monotonic
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
 from leaseq_http import batches, calls
-from leaseq_http.answers import Page, error_of, read, result_of
-from leaseq_http.batches import Batch, Outcome
-from leaseq_http.calls import Call, TaskFilters
+from leaseq_http.answers import result_of
+from leaseq_http.async_sending import AsyncSender
+from leaseq_http.batches import Outcome
+from leaseq_http.bulk import BulkFilter, BulkOperation, BulkPreview, BulkStart
+from leaseq_http.calls import TaskFilters
 from leaseq_http.errors import LeaseqHTTPError
 from leaseq_http.explanations import Why
 from leaseq_http.failures import Failure, FailureDetail, FailureFilters
-from leaseq_http.following import Following, following_task, following_tasks
+from leaseq_http.following import following_task, following_tasks
 from leaseq_http.model import (
     AnyTaskEvent,
     Attempt,
-    Event,
     Operation,
     PausedQueue,
     Queue,
@@ -39,14 +38,11 @@ from leaseq_http.model import (
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
-from leaseq_http.retrying import pause_before_next, unreachable
-from leaseq_http.settings import HELD_SECONDS, LIMITS, SHORT_PAUSE, Settings
+from leaseq_http.settings import HELD_SECONDS, SHORT_PAUSE, Settings
 from leaseq_http.statistics import Statistics
 from leaseq_http.submission import Submission, SubmitOptions
 
 T = TypeVar("T")
-E = TypeVar("E")
-P = TypeVar("P", bound=Page)
 
 
 class AsyncClient:
@@ -76,13 +72,11 @@ class AsyncClient:
         retry_seconds: float = 30.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._settings = Settings(base_url, api_key=api_key, tenant=tenant, timeout=timeout)
-        self._retry_seconds = retry_seconds
-        self._http = httpx.AsyncClient(limits=LIMITS) if http is None else http
-        self._owned = http is None
+        settings = Settings(base_url, api_key=api_key, tenant=tenant, timeout=timeout)
+        self._sender = AsyncSender(settings, retry_seconds=retry_seconds, http=http)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._settings.base_url}>"
+        return f"<{type(self).__name__} {self._sender.base_url}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,8 +86,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used any more."""
-        if self._owned:
-            await self._http.aclose()
+        await self._sender.aclose()
 
     async def submit(
         self,
@@ -111,7 +104,7 @@ class AsyncClient:
         it is unknown whether the task exists: submit the same with `idempotency_key` of the error.
         """
         submission = Submission(type, payload, idempotency_key=idempotency_key, **options)
-        return await self._send(calls.submit(submission))
+        return await self._sender.send(calls.submit(submission))
 
     async def submit_many(self, submissions: Iterable[Submission]) -> list[Outcome]:
         """Submit many tasks, a thousand in each request, and return an outcome for each, in order.
@@ -125,7 +118,7 @@ class AsyncClient:
         recorded = False
         for batch in batches.split(submissions):
             try:
-                await self._submit_batch(batch)
+                await self._sender.submit_batch(batch)
             except LeaseqHTTPError as error:
                 if not (recorded or batch.recorded):
                     raise
@@ -136,7 +129,7 @@ class AsyncClient:
 
     async def find(self, task_id: str) -> Task:
         """Read one task. Raises `TaskNotFound`."""
-        return await self._send(calls.show(task_id))
+        return await self._sender.send(calls.show(task_id))
 
     async def wait(self, task_id: str, *, timeout: float = 30.0) -> Task:
         """Read one task when it has ended, or as it is after `timeout` seconds. Raises
@@ -145,7 +138,7 @@ class AsyncClient:
         while True:
             begun = monotonic()
             held = min(max(ends_at - begun, 0.0), HELD_SECONDS)
-            task = await self._send(
+            task = await self._sender.send(
                 calls.show(task_id, wait=held), seconds=max(ends_at - begun, 0.0)
             )
             if task.ended or monotonic() >= ends_at:
@@ -178,7 +171,7 @@ class AsyncClient:
         With the `id` of an event as `last_event_id` it continues behind that one. The iterator holds a
         connection: close it (`contextlib.aclosing`) if you leave it early. Raises `TaskNotFound`.
         """
-        return self._follow(following_task(task_id, last_event_id=last_event_id))
+        return self._sender.follow(following_task(task_id, last_event_id=last_event_id))
 
     def watch(
         self,
@@ -190,28 +183,30 @@ class AsyncClient:
         """Watch all tasks that change, without an end. It is a view and no record: states may be
         skipped, and `Missed` says how many changes were left out. Follow a task whose end you must
         not miss. Close the iterator as that of `events`."""
-        return self._follow(following_tasks(queue=queue, type_=type, last_event_id=last_event_id))
+        return self._sender.follow(
+            following_tasks(queue=queue, type_=type, last_event_id=last_event_id)
+        )
 
     async def attempts(self, task_id: str) -> list[Attempt]:
         """Read the attempts of a task that did not succeed, oldest first. Raises `TaskNotFound`."""
-        return (await self._send(calls.attempts(task_id))).attempts
+        return (await self._sender.send(calls.attempts(task_id))).attempts
 
     async def why(self, task_id: str, *, idempotency_key: str | None = None) -> Why:
         """Explain why a task is where it is, with its key also a pruned one. Raises `TaskNotFound`."""
-        return await self._send(calls.why(task_id, idempotency_key=idempotency_key))
+        return await self._sender.send(calls.why(task_id, idempotency_key=idempotency_key))
 
     async def list_tasks(
         self, *, page_size: int = 50, **filters: Unpack[TaskFilters]
     ) -> AsyncIterator[TaskSummary]:
         """Read tasks, newest first, page by page while you iterate. `page_size` is at most 200."""
         page = partial(calls.list_tasks, page_size=page_size, **filters)
-        async for task in self._pages(page, lambda page: page.tasks):
+        async for task in self._sender.pages(page, lambda page: page.tasks):
             yield task
 
     async def cancel(self, task_id: str, *, seen: str | None = None) -> Task:
         """Cancel a task. It is CANCELLED if it waited. If it is PROCESSING, its worker was asked to
         stop it. `seen` is as in `redrive`. Raises `TaskNotFound`, and `Conflict` if it had ended."""
-        return await self._send(calls.cancel(task_id, seen=seen))
+        return await self._sender.send(calls.cancel(task_id, seen=seen))
 
     async def redrive(
         self, task_id: str, *, seen: str | None = None, operation_id: str | None = None
@@ -219,46 +214,46 @@ class AsyncClient:
         """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately; with `seen`, as in
         "FAILED/3", only if it is still so. It is repeated after a lost answer only with an
         `operation_id`, a new UUID: it is done once. Raises `TaskNotFound` and `Conflict`."""
-        return await self._send(calls.redrive(task_id, seen=seen, operation_id=operation_id))
+        return await self._sender.send(calls.redrive(task_id, seen=seen, operation_id=operation_id))
 
     async def replay(self, task_id: str, **changes: Any) -> Submitted:
         """Submit a task again as a new one, with another `payload`, `idempotency_key` or options.
         Without a key it is replayed once. Raises `TaskNotFound`, `TaskConflict`, `SubmissionInvalid`."""
-        return await self._send(calls.replay(task_id, **changes))
+        return await self._sender.send(calls.replay(task_id, **changes))
 
     async def erase(self, task_id: str) -> Task:
         """Remove payload, result, error, progress and attempts of a task that has ended. The task
         stays until it is pruned. Raises `TaskNotFound`, and `TaskConflict` if it has not ended."""
-        return await self._send(calls.erase(task_id))
+        return await self._sender.send(calls.erase(task_id))
 
     async def free_key(self, task_id: str) -> Task:
         """Free the idempotency key of a FAILED or CANCELLED task, so that the next submission with
         it makes another task. Raises `TaskNotFound` and `TaskConflict`."""
-        return await self._send(calls.free_key(task_id))
+        return await self._sender.send(calls.free_key(task_id))
 
     async def list_queues(self, *, page_size: int = 50) -> AsyncIterator[Queue]:
         """Read the queues by name, with the deliveries that wait in each, page by page."""
         page = partial(calls.list_queues, page_size=page_size)
-        async for queue in self._pages(page, lambda page: page.queues):
+        async for queue in self._sender.pages(page, lambda page: page.queues):
             yield queue
 
     async def pause(self, queue: str, *, reason: str | None = None) -> PausedQueue:
         """Pause a queue: no more of its tasks start. The reason is shown to others. Raises
         `QueueUnknown` if the queue is not known and very many queues are paused."""
-        return await self._send(calls.pause(queue, reason=reason))
+        return await self._sender.send(calls.pause(queue, reason=reason))
 
     async def resume(self, queue: str) -> PausedQueue:
         """Resume a queue."""
-        return await self._send(calls.resume(queue))
+        return await self._sender.send(calls.resume(queue))
 
     async def list_workers(self, *, closed: bool = False, limit: int = 50) -> list[Worker]:
         """Read the workers, newest first; with `closed`, also closed ones; `limit` is at most 200."""
-        return (await self._send(calls.list_workers(closed=closed, limit=limit))).workers
+        return (await self._sender.send(calls.list_workers(closed=closed, limit=limit))).workers
 
     async def list_types(self, *, page_size: int = 50) -> AsyncIterator[TaskType]:
         """Read the registered task types by name, page by page while you iterate."""
         page = partial(calls.list_types, page_size=page_size)
-        async for registered in self._pages(page, lambda page: page.types):
+        async for registered in self._sender.pages(page, lambda page: page.types):
             yield registered
 
     async def statistics(
@@ -269,11 +264,11 @@ class AsyncClient:
         type: str | None = None,  # noqa: A002
     ) -> Statistics:
         """Read rates, failures, waits and run times of a window until now: `1h`, `6h`, `24h` or `7d`."""
-        return await self._send(calls.statistics(window, queue=queue, type=type))
+        return await self._sender.send(calls.statistics(window, queue=queue, type=type))
 
     async def show_quota(self) -> TenantQuota:
         """Read the quotas of the tenant that this client submits to, and the rest of each."""
-        return await self._send(calls.show_quota())
+        return await self._sender.send(calls.show_quota())
 
     async def list_operations(
         self,
@@ -286,115 +281,68 @@ class AsyncClient:
         """Read the changes that were made, newest first, page by page while you iterate."""
         given = {"action": action, "target": target, "key_id": key_id}
         page = partial(calls.list_operations, page_size=page_size, **given)
-        async for operation in self._pages(page, lambda page: page.operations):
+        async for operation in self._sender.pages(page, lambda page: page.operations):
             yield operation
+
+    async def preview_operation(self, action: str, **wanted: Unpack[BulkFilter]) -> BulkPreview:
+        """Count the tasks that an operation on many tasks would change. Nothing is changed. `action`
+        is "cancel" or "redrive". Raises `OperationInvalid`."""
+        return await self._sender.send(calls.preview_operation(action, wanted))
+
+    async def start_operation(
+        self,
+        action: str,
+        *,
+        filter: BulkFilter,  # noqa: A002 (the name on the wire)
+        operation_id: str,
+        **options: Unpack[BulkStart],
+    ) -> BulkOperation:
+        """Start an operation, which goes on in the service. With `operation_id` and `as_of` of a
+        preview it changes the tasks that were counted there, and starts once, however often it is
+        sent. Raises `OperationInvalid` and `OperationConflict`."""
+        return await self._sender.send(calls.start_operation(action, filter, operation_id, options))
+
+    async def show_operation(self, operation_id: str) -> BulkOperation:
+        """Read an operation on many tasks. Raises `OperationNotFound`."""
+        return await self._sender.send(calls.on_operation("show_operation", operation_id))
+
+    async def follow_operation(
+        self, operation_id: str, *, every: float = 1.0
+    ) -> AsyncIterator[BulkOperation]:
+        """Read an operation now and every `every` seconds, until it is done or stopped. The last
+        one tells which. Raises `OperationNotFound`."""
+        while True:
+            operation = await self._sender.send(calls.on_operation("show_operation", operation_id))
+            yield operation
+            if not operation.runs:
+                return
+            await asyncio.sleep(every)
+
+    async def stop_operation(self, operation_id: str) -> BulkOperation:
+        """Stop an operation: after the answer it changes no task. Raises `OperationNotFound`, and
+        `OperationConflict` if it is done."""
+        return await self._sender.send(calls.on_operation("stop_operation", operation_id))
+
+    async def resume_operation(self, operation_id: str) -> BulkOperation:
+        """Let an operation that was stopped go on. Raises `OperationNotFound` and
+        `OperationConflict`."""
+        return await self._sender.send(calls.on_operation("resume_operation", operation_id))
 
     async def list_failures(
         self, *, page_size: int = 50, **filters: Unpack[FailureFilters]
     ) -> AsyncIterator[Failure]:
         """Read the causes for which attempts have failed, the last one first, page by page."""
         page = partial(calls.list_failures, page_size=page_size, **filters)
-        async for failure in self._pages(page, lambda page: page.failures):
+        async for failure in self._sender.pages(page, lambda page: page.failures):
             yield failure
 
     async def show_failure(self, type_name: str, fingerprint: str) -> FailureDetail:
         """Read one cause of failures, with its messages and recent attempts. Raises `NotFound`."""
-        return await self._send(calls.show_failure(type_name, fingerprint))
+        return await self._sender.send(calls.show_failure(type_name, fingerprint))
 
     async def acknowledge(self, type_name: str, fingerprint: str) -> Failure:
         """Acknowledge a cause of failures until it occurs in a new version. Raises `NotFound`."""
-        return await self._send(calls.acknowledge(type_name, fingerprint))
-
-    async def _pages(
-        self, call: Callable[..., Call[P]], items: Callable[[P], list[T]]
-    ) -> AsyncIterator[T]:
-        cursor: str | None = None
-        while True:
-            page = await self._send(call(cursor=cursor))
-            for item in items(page):
-                yield item
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
-
-    async def _submit_batch(self, batch: Batch) -> None:
-        """Send a batch until every item has an outcome that does not pass, or the time is over."""
-        ends_at, tried = monotonic() + self._retry_seconds, 0
-        while True:
-            call, tried = batch.call(), tried + 1
-            answers = await self._send(call, seconds=max(ends_at - monotonic(), 0.0))
-            passing = batch.note(call, answers)
-            if passing is None:
-                return
-            pause = self._pause_before_next(call, passing, tried=tried, ends_at=ends_at)
-            if pause is None:
-                return
-            await asyncio.sleep(pause)
-
-    async def _send(self, call: Call[T], *, seconds: float | None = None) -> T:
-        """Send a call until it is answered, for at most `seconds`, else `retry_seconds`."""
-        ends_at = monotonic() + (self._retry_seconds if seconds is None else seconds)
-        tried = 0
-        while True:
-            tried += 1
-            try:
-                return await self._send_once(call)
-            except LeaseqHTTPError as error:
-                pause = self._pause_before_next(call, error, tried=tried, ends_at=ends_at)
-                if pause is None:
-                    error.idempotency_key = call.idempotency_key
-                    raise
-            await asyncio.sleep(pause)
-
-    async def _send_once(self, call: Call[T]) -> T:
-        try:
-            answer = await self._http.request(
-                call.method, **self._settings.request_of(call), follow_redirects=False
-            )
-        except httpx.RequestError as error:
-            raise unreachable(error, url=self._settings.base_url) from error
-        return read(call, answer.status_code, answer.headers, answer.content)
-
-    async def _follow(self, following: Following[E]) -> AsyncGenerator[Event[E], None]:
-        """Read streams until the subject has ended, or a stream cannot be opened for `retry_seconds`."""
-        ends_at, tried = monotonic() + self._retry_seconds, 0
-        while True:
-            call, tried = following.call(), tried + 1
-            try:
-                async with self._stream(call) as answer:
-                    following.check(answer.status_code, answer.headers.get("content-type", ""))
-                    async for piece in answer.aiter_bytes():
-                        ends_at, tried = monotonic() + self._retry_seconds, 1
-                        for event in following.feed(piece):
-                            yield event
-                if following.ended:
-                    return
-                broken: LeaseqHTTPError = following.broken()
-            except httpx.RequestError as error:
-                broken = unreachable(error, url=self._settings.base_url)
-                broken.retry_after = following.pause_seconds
-            except LeaseqHTTPError as error:
-                broken = error
-            pause = self._pause_before_next(call, broken, tried=tried, ends_at=ends_at)
-            if pause is None:
-                raise broken
-            await asyncio.sleep(pause)
-
-    @asynccontextmanager
-    async def _stream(self, call: Call[None]) -> AsyncIterator[httpx.Response]:
-        """Open a stream within the block. Raises the error of an answer that is none."""
-        async with self._http.stream(
-            call.method, **self._settings.request_of(call), follow_redirects=False
-        ) as answer:
-            if not answer.is_success:
-                raise error_of(answer.status_code, answer.headers, await answer.aread())
-            yield answer
-
-    def _pause_before_next(
-        self, call: Call[Any], error: LeaseqHTTPError, *, tried: int, ends_at: float
-    ) -> float | None:
-        left = ends_at - monotonic()
-        return pause_before_next(call, error, tried=tried, left=left, random=random)
+        return await self._sender.send(calls.acknowledge(type_name, fingerprint))
 
 
 __all__ = ["AsyncClient"]

@@ -1,20 +1,21 @@
 """Build the requests of every route.
 
-Nothing is sent or received here. `ROUTES` is the one list of them, by the `operationId` of the
-OpenAPI document. Each function below makes the `Call` of one, which both clients send. A call that
-is not `repeatable` is repeated only after an error that shows that the service did not act on it.
+Nothing is sent or received here. Each function below makes the `Call` of one of the `ROUTES`, which
+both clients send. A call that is not `repeatable` is repeated only after an error that shows that
+the service did not act on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
+from leaseq_http.bulk import BulkFilter, BulkOperation, BulkPreview, BulkStart
 from leaseq_http.explanations import Why
 from leaseq_http.failures import Failure, FailureDetail, FailureFilters, FailurePage
 from leaseq_http.model import (
@@ -30,6 +31,7 @@ from leaseq_http.model import (
     WorkerList,
 )
 from leaseq_http.quotas import TenantQuota
+from leaseq_http.routes import ROUTES
 from leaseq_http.statistics import Statistics
 from leaseq_http.submission import Submission
 
@@ -37,56 +39,6 @@ T = TypeVar("T")
 # Between two pieces of a stream. The service sends a comment every 15 seconds.
 SILENCE_SECONDS = 30.0
 JSON = {"Content-Type": "application/json"}
-
-
-class Route(NamedTuple):
-    """One operation of the API, as the document has it."""
-
-    method: str
-    path: str
-    query: tuple[str, ...] = ()
-    repeatable: bool = True
-
-
-ROUTES = {
-    # With a key, which every submission of this client has.
-    "submit": Route("POST", "/api/tasks"),
-    # Its items have keys, too.
-    "submit_batch": Route("POST", "/api/tasks/batch"),
-    "show": Route("GET", "/api/tasks/{task_id}", ("wait",)),
-    "attempts": Route("GET", "/api/tasks/{task_id}/attempts"),
-    "why": Route("GET", "/api/tasks/{task_id}/why", ("idempotency_key",)),
-    "follow_task": Route("GET", "/api/tasks/{task_id}/events", ("seconds",)),
-    "follow_tasks": Route("GET", "/api/events", ("queue", "type", "seconds")),
-    "list_tasks": Route(
-        "GET",
-        "/api/tasks",
-        ("state", "queue", "type", "idempotency_key", "label", "error", "limit", "cursor"),
-    ),
-    # Of a task that was cancelled before, the service answers with the task.
-    "cancel": Route("POST", "/api/tasks/{task_id}/cancel"),
-    # A task may have failed again before the second request arrives.
-    "redrive": Route("POST", "/api/tasks/{task_id}/redrive", repeatable=False),
-    # The new task has a key.
-    "replay": Route("POST", "/api/tasks/{task_id}/replay"),
-    "erase": Route("DELETE", "/api/tasks/{task_id}"),
-    "free_key": Route("DELETE", "/api/tasks/{task_id}/idempotency-key"),
-    "list_failures": Route(
-        "GET", "/api/failures", ("type", "queue", "state", "window", "limit", "cursor")
-    ),
-    "show_failure": Route("GET", "/api/failures/{type_name}/{fingerprint}"),
-    "acknowledge": Route("POST", "/api/failures/{type_name}/{fingerprint}/acknowledge"),
-    "list_operations": Route(
-        "GET", "/api/operations", ("action", "target", "key_id", "limit", "cursor")
-    ),
-    "list_queues": Route("GET", "/api/queues", ("limit", "cursor")),
-    "pause": Route("POST", "/api/queues/{queue}/pause"),
-    "resume": Route("POST", "/api/queues/{queue}/resume"),
-    "show_quota": Route("GET", "/api/quota"),
-    "statistics": Route("GET", "/api/stats", ("window", "queue", "type")),
-    "list_types": Route("GET", "/api/types", ("limit", "cursor")),
-    "list_workers": Route("GET", "/api/workers", ("closed", "limit")),
-}
 
 
 class Call(Struct, Generic[T], frozen=True, kw_only=True):
@@ -261,6 +213,24 @@ def list_operations(
     return _call("list_operations", _as(OperationPage), query=query)
 
 
+def preview_operation(action: str, wanted: BulkFilter) -> Call[BulkPreview]:
+    """Count the tasks of an operation on many tasks."""
+    return _call("preview_operation", _as(BulkPreview), **_body(action=action, filter=wanted))
+
+
+def start_operation(
+    action: str, wanted: BulkFilter, operation_id: str, options: BulkStart
+) -> Call[BulkOperation]:
+    """Start an operation on many tasks. Its id makes it safe to repeat."""
+    body = _body(action=action, filter=wanted, operation_id=operation_id, **options)
+    return _call("start_operation", _as(BulkOperation), **body)
+
+
+def on_operation(name: str, operation_id: str) -> Call[BulkOperation]:
+    """Show, stop or resume an operation on many tasks."""
+    return _call(name, _as(BulkOperation), path={"operation_id": operation_id})
+
+
 def list_queues(*, page_size: int = 50, cursor: str | None = None) -> Call[QueueList]:
     """Read one page of the queues."""
     return _call("list_queues", _as(QueueList), query={"limit": page_size, "cursor": cursor})
@@ -370,10 +340,8 @@ def _submitted(headers: Mapping[str, str], body: bytes) -> Submitted:
 
 
 __all__ = [
-    "ROUTES",
     "BatchOutcome",
     "Call",
-    "Route",
     "TaskFilters",
     "acknowledge",
     "attempts",
@@ -387,12 +355,15 @@ __all__ = [
     "list_queues",
     "list_tasks",
     "list_workers",
+    "on_operation",
     "pause",
+    "preview_operation",
     "redrive",
     "replay",
     "resume",
     "show",
     "show_failure",
+    "start_operation",
     "statistics",
     "submit",
     "submit_batch",

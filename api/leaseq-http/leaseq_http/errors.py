@@ -13,14 +13,17 @@ The tree::
     |   |   |   +-- UnknownType         unknown_type
     |   |   |   +-- IdempotencyKeyInvalid   idempotency_key_invalid
     |   |   |   +-- IdempotencyKeyReused    idempotency_key_reused
+    |   |   +-- OperationInvalid        operation_invalid
     |   |   +-- Unauthorized            any 401
     |   |   +-- Forbidden               any 403
     |   |   +-- NotFound                any other 404
     |   |   |   +-- TaskNotFound        task_not_found
     |   |   |   +-- FailureNotFound     failure_not_found
+    |   |   |   +-- OperationNotFound   operation_not_found
     |   |   |   +-- QueueUnknown        queue_unknown
     |   |   +-- Conflict                any other 409
     |   |   |   +-- TaskConflict        task_conflict
+    |   |   |   +-- OperationConflict   operation_conflict
     |   |   |   +-- IdempotencyInFlight     idempotency_in_flight
     |   |   +-- TooManyRequests         any 429
     |   +-- ServiceFault                any other 5xx
@@ -158,6 +161,12 @@ class IdempotencyKeyReused(SubmissionInvalid):
     default_code = "idempotency_key_reused"
 
 
+class OperationInvalid(RequestRefused):
+    """The request of an operation on many tasks is not valid."""
+
+    default_code = "operation_invalid"
+
+
 class Unauthorized(RequestRefused):
     """The API key is missing, malformed, unknown, expired or revoked."""
 
@@ -188,6 +197,12 @@ class FailureNotFound(NotFound):
     default_code = "failure_not_found"
 
 
+class OperationNotFound(NotFound):
+    """There is no such operation on many tasks."""
+
+    default_code = "operation_not_found"
+
+
 class QueueUnknown(NotFound):
     """There is no such queue."""
 
@@ -204,6 +219,13 @@ class TaskConflict(Conflict):
     """The state of the task does not allow this."""
 
     default_code = "task_conflict"
+
+
+class OperationConflict(Conflict):
+    """An operation on many tasks that is done can be neither stopped nor resumed; or its id stands
+    for another one."""
+
+    default_code = "operation_conflict"
 
 
 class IdempotencyInFlight(Conflict):
@@ -273,6 +295,10 @@ _BY_CODE = {
     kind.default_code: kind
     for kind in (
         SubmissionInvalid,
+        OperationInvalid,
+        OperationNotFound,
+        OperationConflict,
+        FailureNotFound,
         PayloadInvalid,
         PayloadTooLarge,
         UnknownType,
@@ -315,6 +341,9 @@ __all__ = [
     "IdempotencyKeyReused",
     "LeaseqHTTPError",
     "NotFound",
+    "OperationConflict",
+    "OperationInvalid",
+    "OperationNotFound",
     "PayloadInvalid",
     "PayloadTooLarge",
     "ProblemError",
