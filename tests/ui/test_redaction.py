@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from leaseq import Leaseq
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.ledger.session import Connection
@@ -22,6 +23,7 @@ from support.api import Api, open_api
 from support.failures import count
 from support.keys import headers_of
 from support.ledger import claim_task
+from support.worker import working
 
 PASSWORD, NUMBER, EMAIL = 'hun"ter<2>', "4111111111111111", "ada@example.org"
 # As they may turn up in pages, raw or escaped.
@@ -194,6 +196,30 @@ async def test_large_contents_hide_the_whole_error_of_a_list(
     text = await page(masking, "/ui/tasks")
     assert "no value at all" not in text
     assert "no value at all" in await page(masking, f"/ui/tasks/{task_id}")
+
+
+async def test_a_worker_registers_the_places_of_its_handlers(api: Api, config: Config) -> None:
+    app = Leaseq(config)
+
+    @app.task(redact=["/card/number", "/customers/*/email"])
+    async def charge(card: dict[str, str], customers: list[dict[str, str]]) -> None: ...
+
+    @app.task
+    async def plain(x: int) -> None: ...
+
+    async with working(config, app, registers=True):
+        await api.service.types.refresh()
+    assert api.service.types.redacted_in("charge") == (
+        ("card", "number"),
+        ("customers", "*", "email"),
+    )
+    assert api.service.types.redacted_in("plain") == ()
+
+
+def test_a_type_without_places_keeps_its_version() -> None:
+    without = TaskType("charge", "default", shape_of(Charge))
+    assert without.version == TaskType("charge", "default", shape_of(Charge), redact=None).version
+    assert without.version != TaskType("charge", "default", shape_of(Charge), redact=b"[]").version
 
 
 async def test_rules_of_every_live_version_count(config: Config, type_ledger: TypeLedger) -> None:
