@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import AsyncIterator
@@ -19,6 +20,8 @@ from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import Disposition, Ending, Outcome, Settlement, State, TaskError
 from leaseq.payloads.shapes import shape_of
+from leaseq.safe_text.redaction import Redacted, Rules, redact
+from leaseq_api.ui import redactor
 from support.api import Api, open_api
 from support.failures import count
 from support.keys import headers_of
@@ -214,6 +217,30 @@ async def test_a_worker_registers_the_places_of_its_handlers(api: Api, config: C
         ("customers", "*", "email"),
     )
     assert api.service.types.redacted_in("plain") == ()
+
+
+async def test_a_large_document_is_masked_once_for_a_live_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def counted(raw: bytes, rules: Rules) -> Redacted:
+        calls.append(len(raw))
+        return redact(raw, rules)
+
+    monkeypatch.setattr(redactor, "redact", counted)
+    monkeypatch.setattr(redactor, "KEPT_SECONDS", 0.0)
+    recent, rules = redactor.Recent(), Rules(frozenset({"token"}))
+    large = msgspec.json.encode({"token": "t" * 20_000})
+    found = {recent.redact(large, rules).raw for _ in range(4)}
+    assert found == {'{"token":"\u2039redacted, 20000 characters\u203a"}'.encode()}
+    assert recent.redact(large, Rules()).raw == large
+    assert len(calls) == 2
+    for _ in range(3):
+        await asyncio.sleep(0)  # the loop forgets them
+    assert recent.kept == 0
+    recent.redact(large, rules)
+    assert len(calls) == 3
 
 
 def test_a_type_without_places_keeps_its_version() -> None:

@@ -8,7 +8,9 @@ no masked value. The HTTP API does not mask: its answers are for programs, which
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +25,10 @@ from leaseq.operations.why.facts import Facts
 from leaseq.safe_text.redaction import Mask, Redacted, Rules, parse_names, redact
 
 PARTS = ("payload", "result", "progress")
+# Documents of so many bytes are kept for some seconds, but only so many of them.
+LARGE = 16_384
+MOST_KEPT = 16
+KEPT_SECONDS = 5.0
 
 
 class MaskedTask(Struct, frozen=True):
@@ -40,6 +46,7 @@ class Redactor:
         self._names = parse_names(names)
         self._types = types
         self._lists = lists
+        self._recent = Recent()
 
     async def rules_of(self, type_name: str) -> Rules:
         """The rules for tasks of a type."""
@@ -49,7 +56,7 @@ class Redactor:
 
     async def mask_task(self, task: Task) -> MaskedTask:
         """Mask a task and its error."""
-        redacted = _redact(task, await self.rules_of(task.type))
+        redacted = self._redact(task, await self.rules_of(task.type))
         mask = _mask_of(redacted)
         parts = {name: each.raw for name, each in redacted.items()}
         error = None if task.error is None else mask.json(task.error)
@@ -64,7 +71,7 @@ class Redactor:
 
     async def mask_value(self, type_name: str, raw: bytes) -> bytes:
         """Mask one value of a task: a progress."""
-        return redact(raw, await self.rules_of(type_name)).raw
+        return self._recent.redact(raw, await self.rules_of(type_name)).raw
 
     async def masks_of(self, task_ids: Collection[str], *, tenant: str | None) -> Masks:
         """The masks for texts about many tasks, whose contents are read for it."""
@@ -73,11 +80,17 @@ class Redactor:
             found = await self._lists.find_contents(list(task_ids), tenant=tenant)
         return Masks(
             {
-                name: _mask_of(_redact(each, await self.rules_of(each.type)))
+                name: _mask_of(self._redact(each, await self.rules_of(each.type)))
                 for name, each in found.items()
                 if each.whole
             }
         )
+
+    def _redact(self, source: Task | Contents, rules: Rules) -> dict[str, Redacted]:
+        values = {name: getattr(source, name) for name in PARTS}
+        return {
+            name: self._recent.redact(raw, rules) for name, raw in values.items() if raw is not None
+        }
 
     async def mask_groups(
         self, groups: Sequence[FailureGroup], *, tenant: str | None
@@ -91,6 +104,32 @@ class Redactor:
             else group
             for group in groups
         ]
+
+
+class Recent:
+    """The large documents that were masked a moment ago. A live page asks for the same task in each of
+    its regions, every second. They are forgotten after a few seconds, as contents are everywhere."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[bytes, Rules], Redacted] = {}
+
+    @property
+    def kept(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
+    def redact(self, raw: bytes, rules: Rules) -> Redacted:
+        """Mask the values of a document, or tell how they were masked a moment ago."""
+        if len(raw) < LARGE:
+            return redact(raw, rules)
+        key = (sha256(raw).digest(), rules)
+        found = self._kept.get(key)
+        if found is None:
+            found = redact(raw, rules)
+            if len(self._kept) < MOST_KEPT:
+                self._kept[key] = found
+                asyncio.get_running_loop().call_later(KEPT_SECONDS, self._kept.pop, key, None)
+        return found
 
 
 class Masks:
@@ -119,13 +158,8 @@ def mask_facts(facts: Facts, mask: Mask) -> Facts:
     )
 
 
-def _redact(source: Task | Contents, rules: Rules) -> dict[str, Redacted]:
-    values = {name: getattr(source, name) for name in PARTS}
-    return {name: redact(raw, rules) for name, raw in values.items() if raw is not None}
-
-
 def _mask_of(redacted: Mapping[str, Redacted]) -> Mask:
     return Mask(value for each in redacted.values() for value in each.values)
 
 
-__all__ = ["MaskedTask", "Masks", "Redactor", "mask_attempt", "mask_facts"]
+__all__ = ["MaskedTask", "Masks", "Recent", "Redactor", "mask_attempt", "mask_facts"]
