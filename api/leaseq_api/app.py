@@ -45,6 +45,7 @@ from leaseq_api.kill_tests import KillTests
 from leaseq_api.openapi import openapi_config
 from leaseq_api.quotas.route import router as quota_router
 from leaseq_api.refused import Refused
+from leaseq_api.schedules.route import router as schedule_router
 from leaseq_api.security.gate import Gate
 from leaseq_api.security.hosts import Hosts
 from leaseq_api.security.principal import SCOPE, guard
@@ -60,6 +61,7 @@ ROUTERS = (
     batch_router,
     operate.router,
     failure_router,
+    schedule_router,
     fleet_events.router,
     access.router,
     quota_router,

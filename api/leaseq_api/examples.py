@@ -20,6 +20,7 @@ from leaseq_api.failures.examples import FAILURE_EXAMPLES, FAILURE_PARAMETERS
 from leaseq_api.operate_examples import OPERATE_EXAMPLES
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, page_of
+from leaseq_api.schedules.examples import SCHEDULE_EXAMPLES, SCHEDULE_PARAMETERS
 from leaseq_api.schemas import Live, Ready
 from leaseq_api.task_examples import TASK_EXAMPLES, TASK_PARAMETERS
 
@@ -37,9 +38,12 @@ EXAMPLES: Examples = (
     | CENSUS_EXAMPLES
     | FAILURE_EXAMPLES
     | OPERATE_EXAMPLES
+    | SCHEDULE_EXAMPLES
     | TASK_EXAMPLES
 )
-PARAMETERS: Tree = TASK_PARAMETERS | ACCESS_PARAMETERS | BULK_PARAMETERS | FAILURE_PARAMETERS
+PARAMETERS: Tree = (
+    TASK_PARAMETERS | ACCESS_PARAMETERS | BULK_PARAMETERS | FAILURE_PARAMETERS | SCHEDULE_PARAMETERS
+)
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 
 

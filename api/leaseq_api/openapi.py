@@ -42,6 +42,7 @@ from leaseq_api.metrics_document import METRICS_CONTENT
 from leaseq_api.problem_responses import Tree, header_of, problem_responses
 from leaseq_api.problems import Problem
 from leaseq_api.quotas.document import LIMIT_FIELDS, add_limit_fields
+from leaseq_api.schedules.schemas import WIRE as SCHEDULE_WIRE
 from leaseq_api.schemas import FreshTaskView, ListQuery, OperationQuery
 from leaseq_api.submitted_headers import submitted_headers
 from leaseq_api.trace_parameters import trace_parameters
@@ -74,7 +75,7 @@ _WIRE: list[Any] = [
     and issubclass(kind, Struct)
     and kind not in (FreshTaskView, *_QUERIES.values())
 ]
-_WIRE += failure_schemas.WIRE
+_WIRE += failure_schemas.WIRE + SCHEDULE_WIRE
 _WIRE += [BatchAnswer, BatchItem, BatchOutcome, *EVENT_VIEWS, IssuedKey, Problem]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
@@ -242,6 +243,8 @@ def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) ->
             _complete_submit(operation, responses["202"], key_required=key_required)
         case "replay":
             responses["202"]["headers"] = submitted_headers()
+        case "run_schedule":
+            responses["202"]["headers"] = {"Location": submitted_headers()["Location"]}
         case "submit_batch":
             _complete_batch(operation, responses["200"])
         case "metrics":

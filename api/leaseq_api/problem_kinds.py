@@ -122,6 +122,22 @@ KINDS: dict[str, Kind] = {
         "The state of the operation does not allow this, or its id is taken",
         "An operation that is done can be neither stopped nor resumed. To start another one, take the id of a new preview.",
     ),
+    "schedule_invalid": Kind(
+        422,
+        "The schedule is not valid",
+        "Correct the field that `pointer` or `detail` names. Nothing was stored.",
+    ),
+    "schedule_not_found": Kind(
+        404,
+        "There is no such schedule",
+        "Check the name and the tenant. `GET /api/schedules` lists the schedules.",
+    ),
+    "schedule_conflict": Kind(
+        409,
+        "The schedule is being changed by others",
+        "Look at the schedule, and send the request again after Retry-After if it is still wanted.",
+        retry=True,
+    ),
     "lists_busy": Kind(
         503,
         "Too many lists are being read at the moment",

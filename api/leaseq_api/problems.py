@@ -24,6 +24,7 @@ from leaseq.errors import (
     IdempotencyKeyReused,
     LeaseqError,
     PayloadInvalid,
+    ScheduleInvalid,
     SubmissionInvalid,
     TaskMoved,
 )
@@ -240,7 +241,7 @@ def _members(error: LeaseqError) -> dict[str, str]:
     members: dict[str, str] = {}
     if isinstance(error, PayloadInvalid):
         members["pointer"] = "/payload" + error.pointer
-    elif isinstance(error, SubmissionInvalid) and error.field:
+    elif isinstance(error, SubmissionInvalid | ScheduleInvalid) and error.field:
         members["pointer"] = "/" + error.field
     if isinstance(error, IdempotencyKeyReused):
         members["task_id"] = error.task_id

@@ -608,6 +608,15 @@ export interface RotateBody {
   overlap_seconds?: number;
 }
 
+export interface RunBody {
+  operation_id?: string | null;
+}
+
+export interface RunView {
+  task_id: string;
+  created: boolean;
+}
+
 export interface Running {
   at: string;
   redis: "away" | "up";
@@ -642,6 +651,71 @@ export interface SampleView {
   type: string;
   state: "CANCELLED" | "FAILED" | "PENDING" | "PROCESSING" | "SCHEDULED" | "SUCCESS";
   at: string;
+}
+
+export interface ScheduleBody {
+  type: string;
+  payload?: Json;
+  cron?: string | null;
+  tz?: string | null;
+  every_seconds?: number | null;
+  start_at?: string | null;
+  end_at?: string | null;
+  catch_up?: "all" | "once" | "skip";
+  max_catch_up?: number;
+  overlap?: "allow" | "skip" | "wait";
+  jitter_seconds?: number;
+  queue?: string | null;
+  priority?: "high" | "low" | "normal" | null;
+  max_attempts?: number | null;
+  timeout_seconds?: number | null;
+  labels?: Json;
+}
+
+export interface SchedulePage {
+  schedules: ScheduleView[];
+  next_cursor: string | null;
+}
+
+export interface ScheduleRun {
+  at: string;
+  task_id: string | null;
+  state: State | null;
+}
+
+export interface ScheduleView {
+  tenant: string;
+  name: string;
+  description: string;
+  cron: string | null;
+  tz: string;
+  every_seconds: number | null;
+  start_at: string | null;
+  end_at: string | null;
+  type: string;
+  queue: string;
+  priority: "high" | "low" | "normal";
+  max_attempts: number;
+  timeout_seconds: number;
+  labels: Json;
+  catch_up: "all" | "once" | "skip";
+  max_catch_up: number;
+  overlap: "allow" | "skip" | "wait";
+  jitter_seconds: number;
+  source: string;
+  created_at: string;
+  changed_at: string;
+  paused_at: string | null;
+  paused_by: string | null;
+  next_at: string | null;
+  last_at: string | null;
+  last_task_id: string | null;
+  fired: number;
+  missed: number;
+  skipped: number;
+  payload?: Json;
+  next_times?: string[];
+  runs?: ScheduleRun[];
 }
 
 export interface SeenVersion {
@@ -1053,6 +1127,55 @@ export interface Operations {
     body: undefined;
     answer: FailureView;
   };
+  list_schedules: {
+    method: "GET";
+    path: "/api/schedules";
+    query: { limit?: number; cursor?: string; };
+    body: undefined;
+    answer: SchedulePage;
+  };
+  show_schedule: {
+    method: "GET";
+    path: "/api/schedules/{schedule}";
+    query: {};
+    body: undefined;
+    answer: ScheduleView;
+  };
+  put_schedule: {
+    method: "PUT";
+    path: "/api/schedules/{schedule}";
+    query: {};
+    body: ScheduleBody;
+    answer: ScheduleView;
+  };
+  delete_schedule: {
+    method: "DELETE";
+    path: "/api/schedules/{schedule}";
+    query: {};
+    body: undefined;
+    answer: ;
+  };
+  pause_schedule: {
+    method: "POST";
+    path: "/api/schedules/{schedule}/pause";
+    query: {};
+    body: undefined;
+    answer: ScheduleView;
+  };
+  resume_schedule: {
+    method: "POST";
+    path: "/api/schedules/{schedule}/resume";
+    query: {};
+    body: undefined;
+    answer: ScheduleView;
+  };
+  run_schedule: {
+    method: "POST";
+    path: "/api/schedules/{schedule}/run";
+    query: {};
+    body: RunBody;
+    answer: RunView;
+  };
   follow_tasks: {
     method: "GET";
     path: "/api/events";
@@ -1126,7 +1249,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "redrive" | "replay" | "resume" | "resume_operation" | "reveal" | "revoke_key" | "rotate_key" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "delete_schedule" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "pause_schedule" | "put_schedule" | "redrive" | "replay" | "resume" | "resume_operation" | "resume_schedule" | "reveal" | "revoke_key" | "rotate_key" | "run_schedule" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

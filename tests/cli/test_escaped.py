@@ -217,6 +217,14 @@ TABLE: Table = {
         lambda c, t: ["failures", "ack", t, "x"],
         lambda c, t: ["failures", "ack", "add", VALUE_ERROR],
     ],
+    "schedules": [
+        lambda c, t: ["schedules"],
+        lambda c, t: ["schedules", "--json"],
+        lambda c, t: ["schedules", "--tenant", t],
+        lambda c, t: ["schedules", "show", t],
+        lambda c, t: ["schedules", "run", "none", "--tenant", t],
+        lambda c, t: ["schedules", "pause", t],
+    ],
     "diary": [
         lambda c, t: ["diary"],
         lambda c, t: ["diary", "--json"],

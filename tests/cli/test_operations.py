@@ -51,9 +51,17 @@ CHANGING: dict[str, list[str]] = {
     "keys create": ["ci", "--scopes", "read"],
     "keys rotate": ["KEY"],
     "keys revoke": ["KEY"],
+    "schedules pause": ["daily"],
+    "schedules resume": ["daily"],
+    "schedules run": ["daily"],
+    "schedules delete": ["daily"],
     "tenants create": ["acme"],
     "tenants limit": ["default", "--unfinished", "5"],
 }
+
+
+# Nouns that are part of the name of an action.
+NAMED = ("keys", "schedules", "tenants")
 
 
 def recorded(stage: Stage) -> list[OperationRecord]:
@@ -78,6 +86,8 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
         assert leaseq("cancel", task_id).exit_code == 0
     if command == "failures ack":
         stage.claim_and_fail(task_id)
+    if command.startswith("schedules"):
+        stage.put_schedule("daily")
     key = msgspec.json.decode(leaseq("keys", "create", "k", "--scopes", "read", "--json").stdout)
     known = {"TASK": task_id, "KEY": key["key"]["id"]}
     before = len(recorded(stage))
@@ -89,11 +99,11 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
     row, (noun, *verbs) = latest[0], command.replace("-", "_").split()
     verb = verbs[0] if verbs else noun
     verb = "acknowledge" if verb == "ack" else verb
-    assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in ("keys", "tenants") else verb)
+    assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in NAMED else verb)
     assert row.outcome == "done"
     assert row.target == target or command in ("keys create", "failures ack")
     assert row.actor.startswith(f"command line ({USER}@")
-    assert (row.key_id, row.tenant) == (None, "default" if target == task_id else None)
+    assert (row.key_id, row.tenant) == (None, "default" if target in (task_id, "daily") else None)
 
 
 def test_commands_that_read_leave_no_row(leaseq: Command, stage: Stage) -> None:
@@ -105,6 +115,7 @@ def test_commands_that_read_leave_no_row(leaseq: Command, stage: Stage) -> None:
         "stats",
         "workers",
         "operations",
+        "schedules",
         "keys",
         "tenants",
     ):

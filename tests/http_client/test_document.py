@@ -43,6 +43,13 @@ LEFT_OUT = {
     "show_census": "for an operator, not for a program that uses the queue",
     **dict.fromkeys(
         (
+            *("list_schedules", "show_schedule", "put_schedule", "delete_schedule"),
+            *("pause_schedule", "resume_schedule", "run_schedule"),
+        ),
+        "for operators, and for the app that has the handlers",
+    ),
+    **dict.fromkeys(
+        (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
             *("create_tenant", "limit_tenant", "list_tenants"),
         ),
@@ -134,6 +141,13 @@ NO_STRUCT = {
     "FilterBody": "a TypedDict, the arguments of `preview_operation`",
     "PreviewBody": "the arguments of `preview_operation`",
     "StartBody": "the arguments of `start_operation`",
+    **dict.fromkeys(
+        (
+            *("RunBody", "RunView", "ScheduleBody"),
+            *("SchedulePage", "ScheduleRun", "ScheduleView"),
+        ),
+        "of operations that are left out",
+    ),
     "State": "a Literal, which is compared below",
     "Outcome": "a str, because a later service may have another one",
 }

@@ -19,6 +19,8 @@ from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State,
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.submission import accept
+from leaseq.schedules.schedule import Definition
+from leaseq.schedules.timing import Timing
 from support.dispatch import leases_of
 from support.failures import GONE, count
 from support.requests import request_of
@@ -60,6 +62,17 @@ class Stage:
             return (await engine.submit(accept(request, engine.config, tenant=tenant))).task_id
 
         return self.do(work)
+
+    def put_schedule(self, name: str) -> None:
+        """A schedule of the type `add`."""
+
+        async def work(engine: Engine) -> None:
+            submission = accept(request_of(type="add"), engine.config, tenant="default")
+            timing = Timing(cron="0 6 * * *")
+            definition = Definition(name=name, timing=timing, submission=submission)
+            await engine.schedules.put(definition)
+
+        self.do(work)
 
     def open_worker(
         self, worker_id: str = "w" * 32, *, queues: tuple[str, ...] = ("default",)

@@ -106,6 +106,8 @@ class Experiment:
             self._trap.release(caught)
             if self._cell.place.provocation in (Provocation.FLUSH, Provocation.CROWD):
                 await self._steer("resume")
+            if self._cell.place.provocation is Provocation.SCHEDULE:
+                await self._schedule("delete")
         return caught
 
     async def _spring(self) -> Caught | None:
@@ -122,6 +124,10 @@ class Experiment:
                 self._arm()
                 self._begin()
                 self._steering = asyncio.create_task(self._operate())
+            case Provocation.SCHEDULE:
+                self._arm()
+                self._begin()
+                self._steering = asyncio.create_task(self._schedule("put"))
             case Provocation.FLUSH:
                 return await self._lose_deliveries()
             case Provocation.CROWD:
@@ -193,12 +199,22 @@ class Experiment:
         async with asyncio.timeout(REACH_SECONDS):
             await self._post("/api/operations", json=body)
 
+    async def _schedule(self, method: str) -> None:
+        """Put a schedule that is due each second, or delete it, as soon as an API can."""
+        body = {"type": "plain", "payload": {"n": 0}, "every_seconds": 1}
+        content = {"json": body} if method == "put" else {}
+        async with asyncio.timeout(REACH_SECONDS):
+            await self._send(method, "/api/schedules/sweep", **content)
+
     async def _post(self, path: str, **content: Any) -> None:
+        await self._send("post", path, **content)
+
+    async def _send(self, method: str, path: str, **content: Any) -> None:
         while True:
             try:
                 url = self._cluster.fronts[0] + path
-                async with self._session.post(url, **content) as response:
-                    if response.ok:
+                async with self._session.request(method, url, **content) as response:
+                    if response.ok or response.status == 404:
                         return
             except (aiohttp.ClientError, TimeoutError):
                 pass

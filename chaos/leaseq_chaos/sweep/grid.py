@@ -46,6 +46,7 @@ class Provocation(StrEnum):
     FLUSH = "flush"  # Valkey loses the deliveries of tasks that wait
     OPERATION = "operation"  # a queue that is not paused is resumed
     BULK = "bulk"  # an operation on many tasks, whose list names a task that does not exist
+    SCHEDULE = "schedule"  # a schedule that is due each second until the action is done
     CROWD = "crowd"  # more tasks wait than their lane holds, and workers then take them
 
 
@@ -92,6 +93,9 @@ PLACES: Mapping[str, Place] = {
     "reap.moved": _DEATH,
     "promote.committed": Place(Provocation.DELAY),
     "promote.sent": Place(Provocation.DELAY),
+    "fire.read": Place(Provocation.SCHEDULE),
+    "fire.committed": Place(Provocation.SCHEDULE),
+    "fire.sent": Place(Provocation.SCHEDULE),
     "refill.announced": _CROWD,
     "refill.read": _CROWD,
     "refill.pushed": _CROWD,

@@ -66,6 +66,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "List why attempts have failed, or acknowledge a cause.",
         ),
         "diary": ("diary:diary", "List what happened to the cluster, and what it means."),
+        "schedules": (
+            "schedules:schedules",
+            "List the schedules, or pause, resume, run or delete one.",
+        ),
         "operations": (
             "operations:operations",
             "List who changed what: cancelled, erased, paused.",

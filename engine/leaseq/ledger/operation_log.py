@@ -34,6 +34,11 @@ ActionName = Literal[
     "limit_key",
     "limit_tenant",
     "create_tenant",
+    "put_schedule",
+    "pause_schedule",
+    "resume_schedule",
+    "run_schedule",
+    "delete_schedule",
     "stop_operation",
     "resume_operation",
 ]

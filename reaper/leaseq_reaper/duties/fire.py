@@ -24,6 +24,7 @@ from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.dispatch.queue_lists import QueueLane
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.ledger.schedules import Fired, Firing
 from leaseq.ledger.session import Locked
 from leaseq.metrics.tally import TALLY
@@ -74,6 +75,7 @@ class Fire:
         due = await self._schedules.find_due(limit=BATCH)
         if not due:
             return False
+        reach("fire.read")
         firings = await self._compute(due)
         taken = 0
         for batch in _batches(firings):
@@ -101,6 +103,7 @@ class Fire:
             return await self._fire_apart(batch, error)
         except Exception as error:
             return await self._fire_apart(batch, error)
+        reach("fire.committed")
         _tell(batch, fired)
         for task in fired.tasks:
             self._unsent.setdefault((task.queue, task.lane), []).append(task.task_id)
@@ -137,6 +140,9 @@ class Fire:
             else:
                 if taken:
                     emit("delivery.pushed", queue=queue, lane=lane, count=len(taken))
+
+        if unsent:
+            reach("fire.sent")
 
     def _keep(self, lane: QueueLane, task_ids: list[str]) -> None:
         if sum(map(len, self._unsent.values())) + len(task_ids) <= UNSENT:
