@@ -53,6 +53,7 @@ from leaseq_api.security.proxies import Proxies
 from leaseq_api.service import open_service, provide_service
 from leaseq_api.ui import router as ui
 from leaseq_api.ui.sampler import sampling
+from leaseq_api.ui.shared_parts import SharedParts
 
 ROUTERS = (
     tasks.router,
@@ -90,6 +91,7 @@ def create_app(config: Config, *, kill_tests: Path | None = None) -> Litestar:
             app.state.service = service
             app.state.kill_tests = None if kill_tests is None else KillTests(kill_tests)
             app.state.metrics = metrics.ApiMetrics(service)
+            app.state.shared_parts = SharedParts()
             stop_counting = count_events()
             try:
                 async with sampling(app, service.overview):

@@ -35,6 +35,7 @@ from leaseq_api.ui.pages import (
     tasks,
     workers,
 )
+from leaseq_api.ui.shared_parts import share_parts
 
 # Every page: a line here, and a line in `menu.py` if it is in the menu.
 PAGES = (
@@ -82,6 +83,7 @@ def _router(path: str, handlers: Sequence[ControllerRouterHandler]) -> Router:
         path,
         route_handlers=handlers,
         before_request=check_query,
+        middleware=[share_parts],
         include_in_schema=False,
         exception_handlers={
             Refused: refused_pages.of_refusal,
