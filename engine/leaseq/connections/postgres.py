@@ -9,9 +9,9 @@ within about a second (docs/pitfalls.md#p22).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "check_reachable",
     "open_handler_pool",
     "open_pool",
+    "open_reading_pool",
     "refresh_timeline",
     "settings_script",
 ]
@@ -41,6 +42,7 @@ RECONNECT_SECONDS = 1.0
 SQL = files("leaseq.connections") / "sql"
 SESSION = (SQL / "session.sql").read_bytes()
 PLANS = (SQL / "plans.sql").read_bytes()
+READ_ONLY = (SQL / "read_only.sql").read_bytes()
 RESET = (SQL / "reset.sql").read_bytes().rstrip()
 
 # How the client notices a lost host; ignored on a unix socket.
@@ -74,17 +76,29 @@ async def open_pool(
     with this kind of Postgres (`probe_for_pooler`).
     """
 
-    async def configure(conn: Connection) -> None:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await conn.execute(SESSION, session_settings(config.statement_timeout_seconds))
-            await conn.execute(PLANS, {"local": False})
-
     if wait:
         await check_reachable(config, name=name, guarded=guarded)
     sizes = (min_size, max_size)
+    configure = partial(_configure, seconds=config.statement_timeout_seconds, scripts=())
     return await _open(
         config, name=name, sizes=sizes, guarded=guarded, callbacks={"configure": configure}
     )
+
+
+async def open_reading_pool(config: Config, *, name: str, max_size: int) -> Pool:
+    """Like `open_pool`, of connections on which Postgres refuses to write. They are made when they
+    are first needed, so it opens even while Postgres is away."""
+    seconds = config.statement_timeout_seconds
+    callbacks = {"configure": partial(_configure, seconds=seconds, scripts=(READ_ONLY,))}
+    return await _open(config, name=name, sizes=(0, max_size), guarded=True, callbacks=callbacks)
+
+
+async def _configure(conn: Connection, *, seconds: float, scripts: Sequence[bytes]) -> None:
+    async with asyncio.timeout(CONNECT_SECONDS):
+        await conn.execute(SESSION, session_settings(seconds))
+        await conn.execute(PLANS, {"local": False})
+        for script in scripts:
+            await conn.execute(script)
 
 
 async def open_handler_pool(

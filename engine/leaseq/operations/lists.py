@@ -1,9 +1,9 @@
 """Lists for clients and operators, which must not hold up submissions.
 
 A list reads much more than a submission does, and any number of clients may ask for lists. So a
-process that serves clients reads lists on a few separate connections, with a short time-out,
-and looks at a bounded number of tasks for each page. A caller waits for its turn for a moment, and
-then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
+process that serves clients reads lists on a few separate connections, which cannot write and have a
+short time-out, and looks at a bounded number of tasks for each page. A caller waits for its turn for
+a moment, and then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connections.postgres import open_pool
+from leaseq.connections.postgres import open_reading_pool
 from leaseq.errors import ListsBusy
 from leaseq.ledger.bulk_operations import (
     BulkAction,
@@ -224,13 +224,8 @@ async def open_lists(config: Config, *, name: str) -> AsyncIterator[Lists]:
     """The share of lists of one process, for as long as the block lasts. Its connections are made
     when they are first needed."""
     seconds = min(STATEMENT_SECONDS, config.statement_timeout_seconds)
-    pool = await open_pool(
-        replace(config, statement_timeout_seconds=seconds),
-        name=name,
-        min_size=0,
-        max_size=SHARE,
-        wait=False,
-    )
+    config = replace(config, statement_timeout_seconds=seconds)
+    pool = await open_reading_pool(config, name=name, max_size=SHARE)
     try:
         yield Lists(Session(pool, deadline_seconds=seconds + MARGIN_SECONDS))
     finally:
