@@ -123,6 +123,7 @@ def test_every_statement_file_is_used() -> None:
     own = (
         "session",
         "plans",
+        "read_only",
         "reset",
         "identity",
         "readiness",

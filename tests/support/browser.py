@@ -43,13 +43,15 @@ class PageLeft(AssertionError):
 class Tab:
     """One page of a running browser."""
 
-    def __init__(self, sending: asyncio.StreamWriter) -> None:
+    def __init__(self, sending: asyncio.StreamWriter, first: Tab | None = None) -> None:
         self.requests: list[dict[str, Any]] = []
         self.errors: list[str] = []
         self._sending = sending
         self._session: str | None = None
         self._loaded = asyncio.Event()
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        # Of all tabs of the browser, as its commands are numbered together.
+        self._answers: dict[int, asyncio.Future[Any]] = {} if first is None else first._answers
+        self._tabs: dict[str, Tab] = {} if first is None else first._tabs
 
     async def open(self) -> None:
         """Make the tab and record what happens in it."""
@@ -58,9 +60,16 @@ class Tab:
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
         )
         self._session = attached["sessionId"]
+        self._tabs[attached["sessionId"]] = self
         for domain in ("Network", "Log", "Runtime", "Page"):
             await self.call(f"{domain}.enable")
         await self.call("Page.addScriptToEvaluateOnNewDocument", source=_WATCH)
+
+    async def another(self) -> Tab:
+        """Another tab of this browser, in front of this one."""
+        tab = Tab(self._sending, self)
+        await tab.open()
+        return tab
 
     async def call(self, method: str, **params: Any) -> Any:
         """Send a command and return its result."""
@@ -174,6 +183,10 @@ class Tab:
 
     def take(self, message: dict[str, Any]) -> None:
         """Note a message of the browser."""
+        owner = self._tabs.get(message.get("sessionId", ""), self)
+        if owner is not self and "id" not in message:
+            owner.take(message)
+            return
         params = message.get("params", {})
         match message.get("method"):
             case None if "error" in message:

@@ -23,6 +23,12 @@ HOSTILE = '"><img src=x onerror=document.title=1>{{7*7}}'
 @pytest.fixture
 async def filled(api: Api, worker_ledger: WorkerLedger) -> Api:
     """An application with a few queues, one of them in trouble."""
+    await fill(api, worker_ledger)
+    return api
+
+
+async def fill(api: Api, worker_ledger: WorkerLedger) -> None:
+    """Make a few queues, one of them in trouble."""
     await open_worker(worker_ledger, "billing", "default")
     for queue, count in (("billing", 12), ("mail", 40), ("default", 3)):
         for number in range(count):
@@ -33,7 +39,6 @@ async def filled(api: Api, worker_ledger: WorkerLedger) -> Api:
             "worker.reaped", worker_id="w1", reason="lapsed", tasks=3, sessions_ended=0, first=True
         )
         emit("loop.failed", loop="sweep", error=HOSTILE)
-    return api
 
 
 @asynccontextmanager
@@ -43,4 +48,4 @@ async def shown(api: Api, profile: Path) -> AsyncIterator[tuple[Tab, str]]:
         yield tab, f"http://127.0.0.1:{served.port}"
 
 
-__all__ = ["HOSTILE", "filled", "shown"]
+__all__ = ["HOSTILE", "fill", "filled", "shown"]

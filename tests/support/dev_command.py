@@ -108,11 +108,16 @@ class Starter:
         self.started: list[Dev] = []
 
     async def dev(
-        self, *args: str, app: str = "shop:app", port: int | None = None, **env: str
+        self,
+        *args: str,
+        app: str = "shop:app",
+        port: int | None = None,
+        python: Path | str = sys.executable,
+        **env: str,
     ) -> Dev:
         port = port or free_port()
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            python,
             "-m",
             "leaseq",
             "dev",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 from typing import cast
 
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.server import Server
 from leaseq_api.ui.sampler import Sampler
+from leaseq_chaos.pace import Pace
 from support.api import Api
 from support.browser import browsing
 from support.dashboard import shown
@@ -81,6 +83,26 @@ async def test_a_hidden_page_holds_no_stream(filled: Api, tmp_path: Path) -> Non
             )
             while len(sampler._listeners) != listeners:
                 await tab.run("new Promise((done) => setTimeout(done, 20))")
+
+
+async def test_the_eighth_page_loads_while_seven_are_hidden(
+    filled: Api, pace: Pace, tmp_path: Path
+) -> None:
+    """A browser has six connections to one origin, and a hidden page holds none."""
+    sampler: Sampler = filled.app.state.sampler
+    async with shown(filled, tmp_path) as (tab, origin):
+        tabs = [tab]
+        for _ in range(7):
+            await tabs[-1].visit(f"{origin}/ui/queues")
+            await tabs[-1].until("document.querySelector('#live.is-good')")
+            tabs.append(await tabs[-1].another())
+        began = monotonic()
+        await tabs[-1].visit(f"{origin}/ui/tasks")
+        assert monotonic() - began < 1.0 * pace.slowness
+        await tabs[-1].until("document.querySelector('#live.is-good')")
+        assert [await each.run("document.hidden") for each in tabs] == [True] * 7 + [False]
+        while len(sampler._listeners) != 1:
+            await tab.run("new Promise((done) => setTimeout(done, 20))")
 
 
 async def test_keys_lead_to_pages_and_change_nothing(filled: Api, tmp_path: Path) -> None:

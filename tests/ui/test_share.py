@@ -17,7 +17,7 @@ from leaseq.operations import lists
 from support.api import Api, open_api
 
 PAGES = ("/ui", "/ui/queues", "/ui/workers", "/ui/running", "/ui/tasks", "/ui/due")
-# What pages read, and submissions do not. Each of them waits until the test lets go.
+# Statements of pages, and not of submissions. Each of them waits until the test lets go.
 READS = ("read_queues", "list_tasks", "list_workers")
 HOLD = "select pg_advisory_xact_lock(15)"
 HELD = """select application_name from pg_stat_activity

@@ -90,7 +90,7 @@ async def _look(api: Api, address: str, viewers: int) -> list[httpx.Response]:
 async def test_two_hundred_open_pages_cost_five_statements_a_second(
     filled: Api, statements: Statements
 ) -> None:
-    """As many as may are told by the stream, the others ask; all of them at each look."""
+    """A part of the pages follows the stream, and the others ask. Each of them does so at each look."""
     sampler: Sampler = filled.app.state.sampler
     whole = (await filled.client.get("/ui")).text
     addresses = [f"/ui?part={name}" for name in ("health", *regions(whole))]

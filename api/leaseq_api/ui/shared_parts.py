@@ -3,7 +3,7 @@
 Each open page fetches its regions again at each ring of the stream, at the same moment as all others
 (live.js). So the number of statements must not follow the number of viewers. A middleware in front
 of every page runs one request for a region and answers the others with its answer, while that is
-being made and for FRESH_SECONDS. Whole pages are always read anew.
+being made and for FRESH_SECONDS. Whole pages are always read again.
 
 Invariants: viewers share only what the same principal would be shown. An answer with a form is never
 shared, because the id of an operation belongs to one form. A request that ended without an answer,
