@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from leaseq.dispatch.delivery_search import DispatchFacts
+from leaseq.ledger.failures import FailureSummary
 from leaseq.ledger.operation_log import OperationRecord
 from leaseq.ledger.services import ServiceRecord
 from leaseq.ledger.task_facts import CountedTasks, OpenWorker, Pace, Remembered
@@ -129,6 +130,7 @@ ANY_FACTS = forge(
     dispatch=st.none() | forge(DispatchFacts),
     pace=st.none() | forge(Pace),
     backlog_before=st.none() | forge(CountedTasks),
+    failure=st.none() | forge(FailureSummary, in_day=st.integers(0, 10**9)),
 )
 
 
