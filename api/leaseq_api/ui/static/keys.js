@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   let chord = 0, at = -1;
-  const rows = () => [...document.querySelectorAll("main tbody tr")];
+  const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => !row.closest("details:not([open])"));
   const enabled = () => { try { return localStorage.getItem("leaseq-keys") !== "off"; } catch { return true; } };
   function move(step) {
     const listed = rows();
