@@ -99,7 +99,7 @@ async def measure(config: Config) -> None:
         await plain.execute(statement("put_schedules"), {"count": IDLE, "seconds": FAR_SECONDS})
         beside = await idle_share(engine, SECONDS)
         print(f"idle reaper: {alone:.2%} of a processor, {beside:.2%} beside {IDLE} schedules")
-        await plain.execute(b"truncate leaseq.schedules")
+        await plain.execute(statement("delete_schedules"))
         await plain.execute(statement("put_schedules"), {"count": DUE, "seconds": FAR_SECONDS})
         await fire_all(engine, plain, DUE)
         await fire_all(engine, plain, DUE)

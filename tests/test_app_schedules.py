@@ -15,6 +15,7 @@ from leaseq.app_schedules import AppSchedules, by_interval
 from leaseq.errors import ScheduleInvalid, ScheduleNotFound
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
+from leaseq.server_checks.startup import inspect_servers
 from leaseq.task import AsyncTask
 from support.processes import Services
 from support.source_tree import ROOT
@@ -171,6 +172,26 @@ async def test_a_resumed_schedule_goes_on_from_now(opened: Leaseq) -> None:
     assert resumed.next_at is not None
     assert resumed.next_at > resumed.now - timedelta(seconds=1)
     assert (resumed.missed, resumed.fired) in [(10, 0), (11, 0)]
+
+
+async def test_leaseq_check_warns_of_schedules_that_fire_no_more(opened: Leaseq) -> None:
+    await opened.schedules.put("whole", bound(opened), every=60)
+    await opened.schedules.put("ended", bound(opened), every=60)
+    await opened.schedules.put("lost", bound(opened), cron="0 6 * * *")
+    async with await psycopg.AsyncConnection.connect(
+        str(opened.config.postgres_url), autocommit=True
+    ) as plain:
+        await plain.execute(
+            "update leaseq.schedules set next_at = null, due_at = null where name = 'ended'"
+        )
+        await plain.execute(
+            "update leaseq.schedules set zone = 'Europe/Atlantis' where name = 'lost'"
+        )
+    report = await inspect_servers(opened.config, migrates=False)
+    warned = {
+        each.message[:20]: each.fatal for each in report.findings if each.about == "schedules"
+    }
+    assert warned == {"ended of tenant defa": False, "lost of tenant defau": False}
 
 
 async def test_the_example_reports_in_real_processes(config: Config, services: Services) -> None:

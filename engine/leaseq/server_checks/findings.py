@@ -27,7 +27,7 @@ TOO_SOON = ("off", "local")
 class Finding(Struct, frozen=True):
     """One problem and its fix. A fatal one prevents a start."""
 
-    about: str  # postgres, schema, redis
+    about: str  # postgres, schema, redis, schedules
     fatal: bool
     message: str
 

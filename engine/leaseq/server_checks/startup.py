@@ -35,6 +35,7 @@ from leaseq.server_checks.findings import (
     check_roles,
     check_schema,
 )
+from leaseq.server_checks.schedules import check_schedules
 
 R = TypeVar("R")
 
@@ -225,6 +226,7 @@ async def _inspect_postgres(
             servers["schema"] = f"version {schema} of {LATEST}"
         if not (migrates or outdated):
             findings += await _check_roles(config)
+            findings += await _ask_role(config, check_schedules)
     except SchemaMismatch as error:
         findings.append(Finding("schema", True, str(error)))
     except (ServerUnfit, ServerUnreachable) as error:

@@ -27,7 +27,13 @@ from leaseq.server_checks.startup import Report, inspect_servers
 
 VARIABLE = re.compile(r"LEASEQ_\w+")
 URLS = {"postgres": "LEASEQ_POSTGRES_URL", "redis": "LEASEQ_REDIS_URL"}
-NAMES = {"postgres": "Postgres", "schema": "schema", "redis": "Redis", "api": "API"}
+NAMES = {
+    "postgres": "Postgres",
+    "schema": "schema",
+    "redis": "Redis",
+    "api": "API",
+    "schedules": "schedules",
+}
 COOKIE_INSECURE = Finding(
     "api",
     False,

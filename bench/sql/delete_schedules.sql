@@ -1,0 +1,2 @@
+-- Leave no schedule behind.
+delete from leaseq.schedules
