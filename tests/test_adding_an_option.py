@@ -21,8 +21,8 @@ RECORDED = {
     "expires_at": r"\bexpires_ats?\b",
 }
 # Options that a task does not keep under their own names. Labels are rows of a separate table, which
-# parts of these statements write.
-LEFT_OUT = {"delay_seconds", "labels"}
+# parts of these statements write, and a key is for the few tasks that have a limit.
+LEFT_OUT = {"delay_seconds", "labels", "concurrency_key"}
 # Options that workers get with their claim.
 HANDED = {"queue", "max_attempts", "timeout_seconds"}
 MOST_EDITS = 5

@@ -113,6 +113,8 @@ async def redrive(
         "payload_invalid",
         "payload_not_encoded",
         "unknown_type",
+        "limit_unknown",
+        "feature_needs_upgrade",
         "idempotency_key_reused",
         "unfinished_limited",
         "payload_bytes_limited",

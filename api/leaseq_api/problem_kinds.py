@@ -52,6 +52,16 @@ KINDS: dict[str, Kind] = {
         "No worker has registered this task type",
         "Start a worker that has a handler for this type, or correct `type`.",
     ),
+    "limit_unknown": Kind(
+        422,
+        "The limit of this task does not exist",
+        "Declare the limit in the app of the worker and start it, or make the limit. Nothing was stored.",
+    ),
+    "feature_needs_upgrade": Kind(
+        409,
+        "A process of an older version runs, which does not know limits",
+        "Replace the process that `detail` names with one of this version, then submit again. Nothing was stored.",
+    ),
     "idempotency_key_invalid": Kind(
         400,
         "The idempotency key is missing or malformed",

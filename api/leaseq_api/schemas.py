@@ -104,6 +104,16 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = UNSET
 
 
+class WaitingFor(Struct, frozen=True, omit_defaults=True):
+    """The reason why a task is SCHEDULED: a time, or a permit of its limit."""
+
+    time: Annotated[Moment | UnsetType, Meta(description="It is due then")] = UNSET
+    limit: Annotated[Name | UnsetType, Meta(description="The limit that it needs a permit of")] = (
+        UNSET
+    )
+    key: Annotated[str | UnsetType, Meta(description="The key of the limit, if it has one")] = UNSET
+
+
 class TaskSummaryView(Struct, frozen=True, kw_only=True):
     """One task in a list: without payload and result. `progress` and `error` are omitted for keys
     without the scope `payloads`. Times are RFC 3339 in UTC, by the clock of
@@ -149,6 +159,9 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     labels: Annotated[
         dict[str, str], Meta(description="As they were submitted; none for an erased task")
     ]
+    waiting_for: Annotated[
+        WaitingFor | None, Meta(description="Of a SCHEDULED task; null in every other state")
+    ]
     # omitted for an erased task
     progress: Json | UnsetType | None = UNSET
     error: Json | UnsetType | None = UNSET
@@ -178,6 +191,7 @@ class FreshTaskView(TaskView, frozen=True, kw_only=True):
     erased_at: Moment | None = None
     key_freed_at: Moment | None = None
     labels: dict[str, str] = {}
+    waiting_for: WaitingFor | None = None
     progress: Json | UnsetType | None = None
     error: Json | UnsetType | None = None
     result: Json | UnsetType | None = None

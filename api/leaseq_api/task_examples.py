@@ -48,6 +48,7 @@ _WAITING: dict[str, Any] = _TASK | {
     "timeout_seconds": 30.0,
     "run_at": CREATED_AT,
     "labels": {"account": "42"},
+    "waiting_for": None,
     "progress": None,
     "error": None,
 }

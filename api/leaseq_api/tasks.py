@@ -93,6 +93,8 @@ async def answer_task(service: Service, scope: Scope, _: Receive) -> RawAnswer:
         "payload_invalid",
         "payload_not_encoded",
         "unknown_type",
+        "limit_unknown",
+        "feature_needs_upgrade",
         "idempotency_key_reused",
         "unfinished_limited",
         "payload_bytes_limited",

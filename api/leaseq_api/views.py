@@ -18,6 +18,7 @@ from leaseq.model import (
     AttemptRecord,
     Priority,
     QueueRecord,
+    State,
     Submission,
     Submitted,
     Task,
@@ -44,6 +45,7 @@ from leaseq_api.schemas import (
     TaskPage,
     TaskSummaryView,
     TaskView,
+    WaitingFor,
 )
 
 # Data of clients and handlers: for keys with the scope `payloads`.
@@ -94,6 +96,7 @@ def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
         run_at=submitted.run_at,
         expires_at=submission.expires_at,
         labels=dict(submission.labels or {}),
+        waiting_for=_fresh_wait(submission, submitted),
     )
 
 
@@ -182,11 +185,32 @@ def depths_view(depths: Depths) -> DepthsView:
     return _view(DepthsView, depths)
 
 
+def waiting_for(task: TaskSummary) -> WaitingFor | None:
+    """The reason why a task is SCHEDULED; None in every other state."""
+    if task.state is not State.SCHEDULED:
+        return None
+    if not task.in_line:
+        return WaitingFor(time=task.run_at)
+    return WaitingFor(limit=task.limit_name or UNSET, key=task.concurrency_key or UNSET)
+
+
+def _fresh_wait(submission: Submission, submitted: Submitted) -> WaitingFor | None:
+    if submitted.state is not State.SCHEDULED:
+        return None
+    if submission.limit is None or submitted.run_at > submitted.created_at:
+        return WaitingFor(time=submitted.run_at)
+    return WaitingFor(limit=submission.limit, key=submission.concurrency_key or UNSET)
+
+
 def _view(kind: type[T], source: Struct, *, contents: bool = True) -> T:
     """A view of the same fields. Values of clients and handlers are JSON already and are not
     encoded again."""
     values: dict[str, Any] = {}
     for name in kind.__struct_fields__:
+        if name == "waiting_for":
+            assert isinstance(source, TaskSummary)
+            values[name] = waiting_for(source)
+            continue
         value = getattr(source, name) if contents or name not in _CONTENTS else UNSET
         if isinstance(value, bytes):
             value = Json(value)

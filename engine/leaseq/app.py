@@ -27,6 +27,7 @@ from leaseq.context import Context
 from leaseq.embedded import embedded_servers
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.roles import prepare_embedded
+from leaseq.limits import LimitBounds
 from leaseq.model import DEFAULT_TENANT
 from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
@@ -87,6 +88,8 @@ class Leaseq:
         in seconds, for one attempt. `retention` is the time for which an ended task is kept, in seconds
         or as a timedelta; by default that of the configuration. `redact` has JSON pointers, such as
         `/card/number` or `/customers/*/email`, to values that the dashboard masks.
+        `limit` is the name of a limit, and
+        `key` the parameter, or a function of the parameters, that is the key of a task there.
 
         Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result
         can also be called: `await charge(order_id=1)` runs the function directly and records
@@ -124,6 +127,18 @@ class Leaseq:
             return task
 
         return declare
+
+    def limit(
+        self, name: str, *, concurrency: int | None = None, key_concurrency: int | None = None
+    ) -> None:
+        """Declare how many tasks with this limit may run at the same time in the whole fleet, and how
+        many with one key: `app.limit("stripe", concurrency=50, key_concurrency=3)`.
+
+        It is recorded when this app is opened, or starts in a worker. A change that was made over
+        HTTP stays until the declaration changes. Raises `LimitInvalid`.
+        """
+        bounds = LimitBounds(name=name, concurrency=concurrency, key_concurrency=key_concurrency)
+        self.registry.declare(bounds)
 
     @overload
     async def submit_many(self, tasks: Iterable[BoundTask[R]]) -> list[TaskHandle[R]]: ...
@@ -214,6 +229,8 @@ class Leaseq:
                 open_engine(ready, name="leaseq client") as engine,
                 engine.flushing_statistics("program"),
             ):
+                if self.registry.limits:
+                    await engine.limits.declare([*self.registry.limits.values()])
                 yield engine
         finally:
             if config is self.config:

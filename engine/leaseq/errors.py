@@ -13,6 +13,8 @@ The tree::
     |   |   +-- PayloadNotEncoded   payload_not_encoded
     |   +-- PayloadTooLarge      payload_too_large
     |   +-- UnknownType          unknown_type
+    |   +-- LimitUnknown         limit_unknown
+    |   +-- FeatureNeedsUpgrade     feature_needs_upgrade
     |   +-- IdempotencyKeyInvalid   idempotency_key_invalid
     |   +-- IdempotencyKeyReused    idempotency_key_reused
     |   +-- IdempotencyInFlight     idempotency_in_flight
@@ -24,6 +26,9 @@ The tree::
     +-- ActionInvalid            action_invalid
     +-- FailureNotFound          failure_not_found
     +-- QueueUnknown             queue_unknown
+    +-- LimitInvalid             limit_invalid
+    +-- LimitNotFound            limit_not_found
+    +-- LimitInUse               limit_in_use
     +-- ReasonInvalid            reason_invalid
     +-- OperationInvalid         operation_invalid
     +-- OperationNotFound        operation_not_found
@@ -133,6 +138,18 @@ class UnknownType(SubmissionInvalid):
     code = "unknown_type"
 
 
+class LimitUnknown(SubmissionInvalid):
+    """The limit of this task does not exist."""
+
+    code = "limit_unknown"
+
+
+class FeatureNeedsUpgrade(SubmissionInvalid):
+    """A process of an older version runs, which does not know limits."""
+
+    code = "feature_needs_upgrade"
+
+
 class IdempotencyKeyInvalid(SubmissionInvalid):
     """The idempotency key is missing, empty, too long, or not printable."""
 
@@ -207,6 +224,24 @@ class QueueUnknown(LeaseqError):
     """There is no such queue."""
 
     code = "queue_unknown"
+
+
+class LimitInvalid(LeaseqError):
+    """The limit is not valid."""
+
+    code = "limit_invalid"
+
+
+class LimitNotFound(LeaseqError):
+    """There is no such limit."""
+
+    code = "limit_not_found"
+
+
+class LimitInUse(LeaseqError):
+    """Unfinished tasks have this limit."""
+
+    code = "limit_in_use"
 
 
 class ReasonInvalid(LeaseqError):

@@ -28,7 +28,7 @@ class State(StrEnum):
     """The state of a task. Only the ledger is authoritative."""
 
     PENDING = "PENDING"  # ready; waits for a worker
-    SCHEDULED = "SCHEDULED"  # not due yet: a delayed submission, or a retry in its backoff
+    SCHEDULED = "SCHEDULED"  # waits for something other than a worker: a time, or a permit
     PROCESSING = "PROCESSING"  # claimed; exactly one attempt is current
     SUCCESS = "SUCCESS"  # succeeded; the result is stored. Terminal.
     FAILED = "FAILED"  # gave up; the dead letters. Terminal.
@@ -75,12 +75,16 @@ class Counts(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """The right to end one attempt. `attempt` is the fence: a write with an older number has no
-    effect."""
+    """The right to end one attempt. `attempt` is the fence: an older number has no effect."""
 
     task_id: str
     attempt: int
     worker_id: str
+    traits: int | None = None  # of the task (limits.py); None: a plain one
+
+    def identity(self) -> dict[str, str | int]:
+        """The fields by which the attempt is known."""
+        return {"task_id": self.task_id, "attempt": self.attempt, "worker_id": self.worker_id}
 
 
 class Credential(Struct, frozen=True):
@@ -157,6 +161,7 @@ class Settled(Struct, frozen=True):
     queue: str | None = None  # None after a success, as is the lane: its delivery goes nowhere
     lane: Lane | None = None
     type: str | None = None  # known after an ending that was no success
+    limit: str | None = None  # of the task, which may have given a permit back
 
 
 class TypeDefaults(Struct, frozen=True, kw_only=True):
@@ -165,6 +170,8 @@ class TypeDefaults(Struct, frozen=True, kw_only=True):
     queue: str = "default"
     max_attempts: int | None = None
     timeout_seconds: float | None = None
+    limit: str | None = None  # the name of the limit of its tasks
+    limit_key: str | None = None  # the field of the payload that is their key
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -186,6 +193,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     # JSON object of strings: the stamp of the shape (known_type.py), the trace context (trace_context.py)
     headers: bytes | None = None
     labels: Mapping[str, str] | None = None  # None: it has none
+    limit: str | None = None  # the name of its limit; None: a plain task
+    concurrency_key: str | None = None  # of the limit
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):
@@ -220,6 +229,9 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     # its idempotency key stands for it no longer, since then
     key_freed_at: datetime | None
     labels: dict[str, str]  # by name; empty for an erased task
+    limit_name: str | None
+    concurrency_key: str | None
+    in_line: bool | None  # it is SCHEDULED, and waits for a permit of its limit
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from leaseq.connections.postgres_connection import Connection
 from leaseq.context import BlockingConnection
 from leaseq.labels import MAX_LABELS, NAME_PATTERN, VALUE_MAX_LENGTH
+from leaseq.limits import KEY_MAX_LENGTH
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS
 
 PriorityName = Literal["high", "normal", "low"]
@@ -98,6 +99,17 @@ class SubmitOptions(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    concurrency_key: (
+        Annotated[
+            str,
+            described(
+                "The key of the limit of the task type, in place of the one from the payload",
+                minLength=1,
+                maxLength=KEY_MAX_LENGTH,
+            ),
+        ]
+        | None
+    ) = None
 
 
 NO_OPTIONS = SubmitOptions()
@@ -115,6 +127,7 @@ class OptionFields(TypedDict, total=False):
     timeout: float | None
     expires_at: datetime | None
     labels: Mapping[str, str] | None
+    concurrency_key: str | None
     # Which submission this is, and whose transaction it belongs to: no options of the task.
     idempotency_key: str | None
     connection: Connection | BlockingConnection | None

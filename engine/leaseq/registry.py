@@ -16,16 +16,18 @@ from typing import Any, TypedDict, Unpack
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from leaseq.codec import check_finite
 from leaseq.context import Context
-from leaseq.errors import PayloadInvalid
+from leaseq.errors import LimitInvalid, PayloadInvalid, SubmissionInvalid
+from leaseq.limits import BY_FUNCTION, KeyOf, LimitBounds, check_bounds, check_key
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, TypeDefaults
 from leaseq.payloads.collisions import COLLIDES, collides, guarded, may_collide
 from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.payload_codec import ContentCodec
 from leaseq.payloads.shapes import shape_of, stamp_of
+from leaseq.safe_text.exceptions import told
 from leaseq.safe_text.fingerprint import APPLICATION
 from leaseq.safe_text.redaction import parse_pointers
 
@@ -53,6 +55,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     retention_seconds: float | None = None
     redact: tuple[str, ...] = ()  # JSON pointers
     codec: ContentCodec | None = None  # of the app
+    key_of: Callable[..., Any] | None = None  # the key of its limit, from the arguments
 
     @property
     def defaults(self) -> TypeDefaults:
@@ -87,6 +90,25 @@ class Handler(Struct, frozen=True, kw_only=True):
             raise PayloadInvalid(f"the payload of {self.type} cannot be stored: {error}") from None
         return payload
 
+    def limit_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """The key of the limit for these call arguments; None where there is none. Raises
+        `SubmissionInvalid`."""
+        limit, field = self.defaults.limit, self.defaults.limit_key
+        if limit is None or field is None:
+            return None
+        arguments = asdict(self.arguments(**self.name_arguments(args, kwargs)))
+        if self.key_of is None:
+            return check_key(arguments[field], whence=f"the key of limit {limit} (field {field!r})")
+        try:
+            key = self.key_of(**arguments)
+        except Exception as error:
+            raise SubmissionInvalid(
+                f"the key function of {self.type} raised {told(error)}", field="concurrency_key"
+            ) from error
+        return check_key(
+            key, whence=f"the key of limit {limit}, as the key function of {self.type} returned it,"
+        )
+
     def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or
         for a duplicate."""
@@ -109,6 +131,7 @@ class Registry:
     def __init__(self, codec: ContentCodec | None = None) -> None:
         self.handlers: dict[str, Handler] = {}
         self.codec = codec
+        self.limits: dict[str, LimitBounds] = {}
 
     def add(self, handler: Handler) -> Handler:
         """Add a handler, whose type must be new. Returns it as it is in this app."""
@@ -121,6 +144,13 @@ class Registry:
         self.handlers[handler.type] = handler
         APPLICATION.learn([handler.function.__module__])
         return handler
+
+    def declare(self, limit: LimitBounds) -> None:
+        """Add a limit, whose name must be new. Raises `LimitInvalid`."""
+        check_bounds(limit)
+        if limit.name in self.limits:
+            raise LimitInvalid(f"limit {limit.name} is declared twice in this app")
+        self.limits[limit.name] = limit
 
     def queues(self) -> list[str]:
         """Every queue of a handler of this app, and the default queue. A task whose type was
@@ -137,6 +167,8 @@ class HandlerOptions(TypedDict, total=False):
     timeout: float | None
     retention: float | timedelta | None
     redact: Sequence[str]
+    limit: str | None
+    key: KeyOf | None
 
 
 def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) -> Handler:
@@ -150,16 +182,14 @@ def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) ->
         )
     if unknown := options.keys() - HandlerOptions.__annotations__.keys():
         raise TypeError(f"@app.task has no option {min(unknown)!r}")
-    name = options.get("name") or function.__name__
-    queue, max_attempts = options.get("queue", DEFAULT_QUEUE), options.get("max_attempts")
-    timeout = options.get("timeout")
-    timeout_seconds = None if timeout is None else float(timeout)
-    defaults = TypeDefaults(queue=queue, max_attempts=max_attempts, timeout_seconds=timeout_seconds)
+    name, key = options.get("name") or function.__name__, options.get("key")
+    defaults = _defaults(options)
     _check(name, defaults)
     retention_seconds = _retention_seconds(name, options.get("retention"))
     redact = _redact(name, options.get("redact", ()))
     hints = typing.get_type_hints(function, include_extras=True)
     context_parameter, fields = _read_parameters(name, function, hints)
+    _check_limit(name, defaults.limit, key, {field[0] for field in fields})
     arguments = msgspec.defstruct(
         name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True
     )
@@ -171,7 +201,7 @@ def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) ->
         ) from error
     return Handler(
         type=name,
-        queue=queue,
+        queue=defaults.queue,
         function=function,
         context_parameter=context_parameter,
         is_async=inspect.iscoroutinefunction(function),
@@ -184,10 +214,23 @@ def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) ->
             defaults, [(stamp, guarded(shape, decoder.decode))], whole=b'"raw"' not in shape
         ),
         returns=hints.get("return", Any),
-        max_attempts=max_attempts,
-        timeout_seconds=timeout_seconds,
+        max_attempts=defaults.max_attempts,
+        timeout_seconds=defaults.timeout_seconds,
         retention_seconds=retention_seconds,
         redact=redact,
+        key_of=key if callable(key) else None,
+    )
+
+
+def _defaults(options: HandlerOptions) -> TypeDefaults:
+    """The defaults for submissions of a type with these options."""
+    timeout, key = options.get("timeout"), options.get("key")
+    return TypeDefaults(
+        queue=options.get("queue", DEFAULT_QUEUE),
+        max_attempts=options.get("max_attempts"),
+        timeout_seconds=None if timeout is None else float(timeout),
+        limit=options.get("limit"),
+        limit_key=BY_FUNCTION if callable(key) else key,
     )
 
 
@@ -211,6 +254,22 @@ def _read_parameters(
         else:
             fields.append(_field(name, parameter, hints))
     return context_parameter, fields
+
+
+def _check_limit(name: str, limit: str | None, key: KeyOf | None, fields: set[str]) -> None:
+    """Raise `ValueError` for a limit or a key that no submission can have."""
+    if limit is not None and not NAME.fullmatch(limit):
+        raise ValueError(
+            f"handler {name}: the name of a limit must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {limit[:150]!r}"
+        )
+    if key is None:
+        return
+    if limit is None:
+        raise ValueError(f"handler {name}: key= needs limit=, the name of a limit")
+    if not callable(key) and key not in fields:
+        raise ValueError(
+            f"handler {name}: key= must be a function or the name of a parameter, not {key!r}"
+        )
 
 
 def _retention_seconds(name: str, retention: float | timedelta | None) -> float | None:

@@ -187,7 +187,7 @@ class TypedTask(Generic[P, R]):
         unknown whether the task exists. Repeating the same call with the same idempotency key is
         safe.
         """
-        submission = self._accept(self.handler.encode(args, kwargs))
+        submission = self._accept(args, kwargs)
         if self._chosen.connection is None:
             submitted = await self._client.engine.submissions.submit(submission)
         else:
@@ -201,7 +201,7 @@ class TypedTask(Generic[P, R]):
             raise SubmissionInvalid(
                 "submit_many() cannot use options(connection=...): call .submit(...) on each task"
             )
-        return BoundTask(self._accept(self.handler.encode(args, kwargs)), self.handler.returns)
+        return BoundTask(self._accept(args, kwargs), self.handler.returns)
 
     async def _submit_within(
         self, submission: Submission, connection: Connection | BlockingConnection
@@ -210,8 +210,10 @@ class TypedTask(Generic[P, R]):
             connection = await connection.lent_connection()
         return await self._client.engine.submissions.submit_within(submission, connection)
 
-    def _accept(self, payload: bytes) -> Submission:
+    def _accept(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submission:
         chosen, handler = self._chosen, self.handler
+        payload = handler.encode(args, kwargs)
+        is_keyed = handler.defaults.limit_key is not None and chosen.options.concurrency_key is None
         # The handler's own defaults are omitted: the same submission over HTTP must have the same
         # fingerprint.
         request = Request(
@@ -220,6 +222,7 @@ class TypedTask(Generic[P, R]):
             options=chosen.options,
             idempotency_key=chosen.idempotency_key,
             codec=handler.codec,
+            limit_key=handler.limit_key(args, kwargs) if is_keyed else None,
         )
         return accept(request, self._client.config, tenant=self._client.tenant, known=handler.known)
 

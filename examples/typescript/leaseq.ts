@@ -55,6 +55,7 @@ export interface BatchItem {
   timeout_seconds?: number | null;
   expires_at?: string | null;
   labels?: Json;
+  concurrency_key?: string | null;
   type: string;
   payload: Json;
   idempotency_key?: string | null;
@@ -600,6 +601,7 @@ export interface ReplayBody {
   timeout_seconds?: number | null;
   expires_at?: string | null;
   labels?: Json;
+  concurrency_key?: string | null;
   payload?: Json;
   idempotency_key?: string | null;
 }
@@ -781,6 +783,7 @@ export interface SubmitBody {
   timeout_seconds?: number | null;
   expires_at?: string | null;
   labels?: Json;
+  concurrency_key?: string | null;
   type: string;
   payload: Json;
 }
@@ -815,6 +818,7 @@ export interface TaskSummaryView {
   erased_at: string | null;
   key_freed_at: string | null;
   labels: Json;
+  waiting_for: WaitingFor | null;
   progress?: Json;
   error?: Json;
 }
@@ -844,6 +848,7 @@ export interface TaskView {
   erased_at: string | null;
   key_freed_at: string | null;
   labels: Json;
+  waiting_for: WaitingFor | null;
   progress?: Json;
   error?: Json;
   result?: Json;
@@ -915,6 +920,12 @@ export interface TypeView {
   max_attempts: number | null;
   timeout_seconds: number | null;
   updated_at: string;
+}
+
+export interface WaitingFor {
+  time?: string;
+  limit?: string;
+  key?: string;
 }
 
 export interface Why {

@@ -27,6 +27,10 @@ from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.cluster_metrics import ClusterMetrics
+from leaseq_reaper.duties.admit import INTERVAL_SECONDS as ADMIT_SECONDS
+from leaseq_reaper.duties.admit import Admit
+from leaseq_reaper.duties.audit_limits import INTERVAL_SECONDS as AUDIT_SECONDS
+from leaseq_reaper.duties.audit_limits import AuditLimits
 from leaseq_reaper.duties.count_failures import INTERVAL_SECONDS as COUNT_SECONDS
 from leaseq_reaper.duties.count_failures import CountFailures
 from leaseq_reaper.duties.dead_workers import DeadWorkers
@@ -91,9 +95,12 @@ def duties(engine: Engine) -> list[Duty]:
         on_leases=on_leases,
     )
     promote, refill, failures = Promote(stores), Refill(stores), CountFailures(stores)
+    admit = Admit(stores)
     dead_workers = DeadWorkers(stores, recovery, suspicion, on_lost_list=reconcile.full_scan_soon)
     return [
         Duty("promote", config.promote_interval_seconds, promote.run_once, promote.idle.factor),
+        Duty("admit", ADMIT_SECONDS, admit.run_once, admit.idle.factor),
+        Duty("audit", AUDIT_SECONDS, AuditLimits(stores).run_once),
         Duty("refill", config.promote_interval_seconds, refill.run_once, refill.idle.factor),
         Duty(
             "reap",

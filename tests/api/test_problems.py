@@ -19,6 +19,9 @@ from support.api import Api, problem
 
 # Raised inside workers and in Python clients only, or before the service has begun.
 NEVER_OVER_HTTP = {
+    "limit_invalid",
+    "limit_not_found",
+    "limit_in_use",
     "codec_mismatch",
     "config_invalid",
     "fenced",

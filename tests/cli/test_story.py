@@ -49,6 +49,9 @@ def a_task(**said: Any) -> Task:
         erased_at=None,
         key_freed_at=None,
         labels={},
+        limit_name=None,
+        concurrency_key=None,
+        in_line=None,
     )
     return replace(usual, **said)
 

@@ -149,6 +149,7 @@ NO_STRUCT = {
         "of operations that are left out",
     ),
     "State": "a Literal, which is compared below",
+    "WaitingFor": "a dict of texts, so that a later service may name another reason",
     "Outcome": "a str, because a later service may have another one",
 }
 SAMPLES = {

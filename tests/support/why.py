@@ -63,6 +63,9 @@ def a_task(state: State = State.PENDING, **said: Any) -> TaskSummary:
         erased_at=None,
         key_freed_at=None,
         labels={},
+        limit_name=None,
+        concurrency_key=None,
+        in_line=None,
     )
     return replace(usual, **said)
 

@@ -45,6 +45,9 @@ TASK = Task(
     progress=None,
     hand_back_count=0,
     labels={},
+    limit_name=None,
+    concurrency_key=None,
+    in_line=None,
     erased_at=None,
     key_freed_at=None,
 )

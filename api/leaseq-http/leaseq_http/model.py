@@ -59,11 +59,11 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     worker_id: str | None
     # If set: payload, result, error, progress and attempts were removed then.
     erased_at: datetime | None
-    # If set: the idempotency key does not stand for this task since then.
-    key_freed_at: datetime | None
+    key_freed_at: datetime | None  # since then its idempotency key does not stand for it
     progress: Json | UnsetType = UNSET
     error: Json | UnsetType = UNSET
     labels: dict[str, str] = {}  # as they were submitted; none for an erased task
+    waiting_for: dict[str, str] | None = None  # of a SCHEDULED task: `time`, or `limit` and `key`
 
     @property
     def ended(self) -> bool:

@@ -29,6 +29,7 @@ class SubmitOptions(TypedDict, total=False):
     timeout_seconds: float  # of one attempt
     expires_at: datetime  # with a time zone; do not start it after this
     labels: dict[str, str]  # to find the task by; at most 16
+    concurrency_key: str  # of the limit of the task type
 
 
 OPTIONS = frozenset(SubmitOptions.__annotations__)

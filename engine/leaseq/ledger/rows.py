@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec.structs import astuple, replace
 
-from leaseq.ledger.arrays import numbers, quoted, words
+from leaseq.ledger.arrays import NOTHING, numbers, quoted, words
 from leaseq.lifecycle import LANES, SUCCESS, lane_of
 from leaseq.model import (
     AttemptRecord,
@@ -106,7 +106,7 @@ to_queue = reader(QueueRecord)
 def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
     """claim_tasks.sql, find_claimed.sql"""
     return ClaimedTask(
-        claim=Claim(row[0], row[1], worker_id),
+        claim=Claim(row[0], row[1], worker_id, row[15]),
         tenant=row[2],
         queue=row[3],
         type=row[4],
@@ -120,9 +120,10 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
 
 
 def to_settled(row: Row) -> Settled:
-    """settle_attempts.sql, settle_failed.sql"""
+    """settle_attempts.sql, settle_failed.sql; settle_bound.sql, whose rows have the limit too"""
     place = lane(row[4], row[5], row[6])
-    return Settled(row[0], row[1], STATES[row[2]], row[3], place, type=row[7])
+    limit = row[8] if len(row) > 8 else None
+    return Settled(row[0], row[1], STATES[row[2]], row[3], place, type=row[7], limit=limit)
 
 
 def to_snapshot(row: Any) -> TaskSnapshot:
@@ -135,7 +136,7 @@ def to_snapshot(row: Any) -> TaskSnapshot:
 
 def to_claim(row: Any) -> Claim:
     """find_held.sql, scan_tasks.sql"""
-    return Claim(row.task_id, row.attempt, row.worker_id)
+    return Claim(row.task_id, row.attempt, row.worker_id, row.traits)
 
 
 def to_counts(row: Any) -> Counts:
@@ -184,20 +185,24 @@ _SPECIAL: dict[str, Pack] = {
     "fingerprint": lambda values: quoted(["\\x" + value.hex() for value in values]),
 }
 _HINTS = get_type_hints(Submission)
-# Labels are rows of a table of their own.
+# Labels are rows of a table of their own, and limits concern few tasks.
+_APART = ("labels", "limit", "concurrency_key")
 _SUBMISSION = [
     (name, _SPECIAL.get(name) or _PACKS[_plain(_HINTS[name])])
     for name in Submission.__struct_fields__
-    if name != "labels"
+    if name not in _APART
 ]
 _columns = attrgetter(*(name for name, _ in _SUBMISSION))
 
 
 def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
-    """The arrays of submit_tasks.sql: one for each field of `Submission` but its labels, by its
-    name."""
+    """The arrays of submit_tasks.sql: one for each field of `Submission` but its labels and its
+    limit, by its name."""
     columns = [*zip(*map(_columns, batch), strict=True)] or [()] * len(_SUBMISSION)
     return {name: pack(column) for (name, pack), column in zip(_SUBMISSION, columns, strict=True)}
+
+
+NO_LABELS = {"label_tasks": NOTHING, "label_names": NOTHING, "label_values": NOTHING}
 
 
 def label_arrays(batch: Sequence[Submission]) -> dict[str, Any] | None:
@@ -212,6 +217,19 @@ def label_arrays(batch: Sequence[Submission]) -> dict[str, Any] | None:
         "label_tasks": words(tasks),
         "label_names": quoted(names),
         "label_values": quoted(values),
+    }
+
+
+def bound_arrays(batch: Sequence[Submission]) -> dict[str, Any] | None:
+    """The arrays of submit_bound.sql, with those of labels. None: no submission has a limit."""
+    bound = [(s.task_id, s.limit, s.concurrency_key) for s in batch if s.limit is not None]
+    if not bound:
+        return None
+    tasks, limits, keys = zip(*bound, strict=True)
+    return (label_arrays(batch) or NO_LABELS) | {
+        "bound_tasks": words(tasks),
+        "limit_names": quoted(limits),
+        "concurrency_keys": quoted(keys),
     }
 
 
@@ -243,20 +261,26 @@ def plain_submissions(batch: Sequence[Submission]) -> dict[str, Any] | None:
     }
 
 
-def divide(batch: Sequence[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
-    """The successes of one worker, for succeed_attempts.sql, and the other endings, for
-    settle_attempts.sql."""
+def divide(
+    batch: Sequence[Settlement],
+) -> tuple[list[Settlement], list[Settlement], list[Settlement]]:
+    """The successes of one worker, for succeed_attempts.sql, the other endings, for
+    settle_attempts.sql, and the endings of tasks with traits, for settle_bound.sql."""
     worker_id = batch[0].claim.worker_id if batch else ""
     successes: list[Settlement] = []
     others: list[Settlement] = []
+    bound: list[Settlement] = []
     for settlement in batch:
+        if settlement.claim.traits:
+            bound.append(settlement)
+            continue
         is_success = (
             settlement.ending.outcome is Outcome.SUCCEEDED
             and settlement.disposition == SUCCESS
             and settlement.claim.worker_id == worker_id
         )
         (successes if is_success else others).append(settlement)
-    return successes, others
+    return successes, others, bound
 
 
 def success_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
+from leaseq.limits import KNOWN_TRAITS
 from leaseq.model import Moment
 
 Role = Literal["api", "reaper", "supervisor"]
@@ -70,6 +71,7 @@ class ServiceLedger:
             "version": version,
             "beat_seconds": beat_seconds,
             "detail": msgspec.json.encode(detail).decode(),
+            "traits": KNOWN_TRAITS,
         }
         await self._session.fetch("announce_service", params, idempotent=True)
 

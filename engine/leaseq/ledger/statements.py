@@ -5,10 +5,11 @@ verb, and has a header that says which transition it makes and what zero rows me
 three folders, for tasks, for attempts and for idempotency keys. All statements are read once, at
 import; asking for one that does not exist is a programming error.
 
-Some files are parts of a statement, whose other parts are those of another file: submit_counted.sql
-and submit_labelled.sql those of submit_tasks.sql, handler_submit_labelled.sql those of
-handler_submit_tasks.sql, list_labelled.sql and list_dead_letters.sql those of list_tasks.sql,
-settle_errored.sql those of settle_attempts.sql, and settle_failed.sql those of settle_errored.sql.
+Some files are parts of a statement, whose other parts are those of another file: submit_counted.sql,
+submit_labelled.sql and submit_bound.sql those of submit_tasks.sql, handler_submit_labelled.sql and
+handler_submit_bound.sql those of handler_submit_tasks.sql, list_labelled.sql and
+list_dead_letters.sql those of list_tasks.sql, settle_errored.sql those of settle_attempts.sql,
+settle_failed.sql those of settle_errored.sql, and settle_bound.sql those of settle_failed.sql.
 So no second file lists the options of a submission, or the columns of a task or of an ending.
 """
 
@@ -19,6 +20,11 @@ from importlib.resources import files
 # The columns of settled tasks follow this in settle_attempts.sql. A failure has these besides.
 SETTLED = "    returning\n"
 ERRORED = "        t.tenant, t.finished_at,\n"
+
+
+# Before a text of another statement, and before the text that stands in its place.
+INSTEAD = "--- instead of\n"
+WRITE = "--- write\n"
 
 
 def load_statements() -> dict[str, str]:
@@ -44,12 +50,28 @@ def _compose(statements: dict[str, str]) -> None:
         ("settle_failed", "settle_errored"),
     ):
         statements[name] = _with_parts(statements[whole], statements[name])
-    parameters, end, rest = statements["handler_submit_tasks"].rpartition("\n)")
-    more = statements["handler_submit_labelled"].rstrip()
-    statements["handler_submit_labelled"] = f"{parameters},\n{more}{end}{rest}"
+    for name, whole in (("submit_bound", "submit_labelled"), ("settle_bound", "settle_failed")):
+        statements[name] = _changed(statements[whole], statements[name])
+    for name, whole, function in (
+        ("handler_submit_labelled", "handler_submit_tasks", "handler_submit"),
+        ("handler_submit_bound", "handler_submit_labelled", "handler_submit_bound"),
+    ):
+        parameters, end, rest = statements[whole].rpartition("\n)")
+        parameters = parameters.replace("leaseq.handler_submit(", f"leaseq.{function}(", 1)
+        statements[name] = f"{parameters},\n{statements[name].rstrip()}{end}{rest}"
     _, _, answer = statements["list_tasks"].rpartition("\n)\n")
     statements["list_labelled"] += answer
     statements["list_dead_letters"] += answer
+
+
+def _changed(statement: str, changes: str) -> str:
+    """A statement in which each text stands in place of another one, which occurs once."""
+    for change in changes.split(INSTEAD)[1:]:
+        old, _, new = change.partition(WRITE)
+        before, found, after = statement.partition(old.rstrip("\n"))
+        assert found, f"a statement has no {old!r}"
+        statement = before + new.rstrip("\n") + after
+    return statement
 
 
 def _with_parts(statement: str, parts: str) -> str:

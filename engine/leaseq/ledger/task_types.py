@@ -30,6 +30,8 @@ class TaskType(msgspec.Struct, frozen=True):
     retention_seconds: float | None = None  # of its ended tasks
     encoded: bool = False  # by the codec of its app
     redact: bytes | None = None  # a list of JSON pointers, as JSON
+    limit_name: str | None = None
+    limit_key: str | None = None  # the field of the payload that is the key of a task
 
     @property
     def version(self) -> str:
@@ -47,13 +49,19 @@ class TaskType(msgspec.Struct, frozen=True):
             content.append("encoded")
         if self.redact is not None:
             content.append(f"redact {self.redact.decode()}")
+        if self.limit_name is not None:
+            content.append(f"limit {self.limit_name} {self.limit_key}")
         return sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
     @property
     def defaults(self) -> TypeDefaults:
         """Defaults for the submissions of this type."""
         return TypeDefaults(
-            queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds
+            queue=self.queue,
+            max_attempts=self.max_attempts,
+            timeout_seconds=self.timeout_seconds,
+            limit=self.limit_name,
+            limit_key=self.limit_key,
         )
 
 
@@ -107,6 +115,8 @@ class TypeLedger:
             "retentions": [t.retention_seconds for t in types],
             "encoded": [t.encoded for t in types],
             "redacts": [None if t.redact is None else t.redact.decode() for t in types],
+            "limits": [t.limit_name for t in types],
+            "limit_keys": [t.limit_key for t in types],
         }
         await self._session.fetch("register_types", params, idempotent=True)
 

@@ -8,7 +8,7 @@ after all (a small table) and finds a deadlock, its victim tries again (session.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,14 @@ import msgspec
 import psycopg
 
 from leaseq.connections.postgres_connection import FastCancelConnection
-from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
+from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import NOTHING, quoted, words
-from leaseq.ledger.session import Connection, Locked, Session
+from leaseq.ledger.bulk_step import BulkStep
+from leaseq.ledger.older_processes import OlderProcesses
+from leaseq.ledger.refused_submissions import REFUSALS, refusal_of
+from leaseq.ledger.session import Connection, Session
 from leaseq.metrics.tally import TALLY
 from leaseq.model import (
     Claim,
@@ -34,7 +37,6 @@ from leaseq.model import (
     Task,
     TaskSnapshot,
 )
-from leaseq.safe_text.exceptions import text_of
 
 # How long a submission waits for an open transaction elsewhere that holds its key.
 PATIENCE_SECONDS = 0.25
@@ -53,16 +55,6 @@ class KeyFound(msgspec.Struct, frozen=True):
     on_standbys: bool
 
 
-class BulkStep(msgspec.Struct, frozen=True):
-    """The step of an operation on many tasks: the transaction of its statements, and a time. Tasks
-    that were submitted later (cancel) or have ended later (redrive) stay as they are, and those that
-    run, unless `running`."""
-
-    conn: Connection
-    as_of: datetime
-    running: bool
-
-
 class TaskLedger:
     """The tasks in Postgres."""
 
@@ -70,6 +62,9 @@ class TaskLedger:
         self._session = session
         # Tenants of which each task that is recorded here is listed in `leaseq.unfinished_tasks`.
         self.counted: frozenset[str] = frozenset()
+        self._older = OlderProcesses(session)
+        # Called with the limits whose tasks have ended or wait.
+        self.on_freed: Callable[[Iterable[str]], None] = lambda limits: None
 
     @property
     def session(self) -> Session:
@@ -93,7 +88,8 @@ class TaskLedger:
         wait as SCHEDULED and due, so that `promote` delivers them after the commit and never
         before. Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction
         elsewhere holds one of the keys), `Locked` (another transaction holds a row or a table that
-        they need) or `SubmissionInvalid` (Postgres refuses a value).
+        they need), `SubmissionInvalid` (Postgres refuses a value), `LimitUnknown` or
+        `FeatureNeedsUpgrade`.
         """
         TALLY.observe(BATCH_SIZE, len(batch), "submit")
         try:
@@ -107,16 +103,11 @@ class TaskLedger:
                 conn=conn,
                 idempotent=idempotent,
             )
-        except (Locked, psycopg.errors.LockNotAvailable) as error:
-            if _waited_for_a_key(error):
-                raise IdempotencyInFlight from error
-            raise Locked(
-                "another transaction holds a row or a table that this submission needs; nothing was recorded"
-            ) from error
-        except psycopg.DataError as error:
-            raise SubmissionInvalid(
-                f"Postgres cannot store this submission: {text_of(error)}"
-            ) from error
+        except REFUSALS as error:
+            refusal = refusal_of(error, batch)
+            if refusal is None:
+                raise
+            raise refusal from error
         reach("submit.sent")
         return submitted
 
@@ -137,8 +128,14 @@ class TaskLedger:
             if time is not None:
                 return {s.task_id: rows.fresh(s, State.PENDING, time, time) for s in batch}
         params = rows.submission_arrays(batch) | options
-        labels = rows.label_arrays(batch)
-        if labels is not None:
+        labels, bound = rows.label_arrays(batch), rows.bound_arrays(batch)
+        if bound is not None:
+            await self._older.refuse()
+            params |= bound | {"counted": counted or NOTHING}
+            found = await self._session.fetch(
+                "submit_bound", params, conn=conn, idempotent=idempotent
+            )
+        elif labels is not None:
             params |= labels | {"counted": counted or NOTHING}
             found = await self._session.fetch(
                 "submit_labelled", params, conn=conn, idempotent=idempotent
@@ -221,7 +218,7 @@ class TaskLedger:
         sent first. So where this raises, some of the endings may have counted.
         """
         TALLY.observe(BATCH_SIZE, len(batch), "settle")
-        successes, others = rows.divide(sorted(batch, key=lambda s: s.claim.task_id))
+        successes, others, bound = rows.divide(sorted(batch, key=lambda s: s.claim.task_id))
         settled: dict[str, Settled] = {}
         if successes:
             params = rows.success_arrays(successes)
@@ -237,6 +234,10 @@ class TaskLedger:
             else:
                 found = await self._session.fetch("settle_errored", rows.failure_arrays(others))
             settled |= {row[0]: rows.to_settled(row) for row in found}
+        if bound:
+            found = await self._session.fetch("settle_bound", rows.failure_arrays(bound))
+            settled |= {row[0]: rows.to_settled(row) for row in found}
+            self.on_freed({row[8] for row in found})
         return settled
 
     async def succeed(
@@ -257,12 +258,18 @@ class TaskLedger:
             "result": None if result is None else result.decode(),
         }
         try:
-            found = await self._session.fetch("handler_succeed", params, conn=conn)
+            if claim.traits:
+                found = await self._session.fetch("handler_succeed_bound", params, conn=conn)
+            else:
+                found = await self._session.fetch("handler_succeed", params, conn=conn)
         except psycopg.errors.InsufficientPrivilege as error:
             raise ServerUnreachable(
                 f"Postgres refuses the settle of this worker: {error.diag.message_primary}"
             ) from error
-        return Settled(claim.task_id, claim.attempt, State.SUCCESS) if found else None
+        if not found:
+            return None
+        limit = found[0][1] if claim.traits else None
+        return Settled(claim.task_id, claim.attempt, State.SUCCESS, limit=limit)
 
     async def cancel(
         self,
@@ -385,15 +392,6 @@ class TaskLedger:
             "progress": progress.decode(),
         }
         return bool(await self._session.fetch("set_progress", params, idempotent=True))
-
-
-def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
-    """Whether a statement waited for the transaction that has inserted one of its keys. Postgres
-    then names the table of the row in the first line of its context, in any language; a statement
-    that waits for the lock of a table has no such line."""
-    cause = error if isinstance(error, psycopg.errors.LockNotAvailable) else error.__cause__
-    context = cause.diag.context if isinstance(cause, psycopg.Error) else None
-    return context is not None and "idempotency_keys" in context.split("\n", 1)[0]
 
 
 __all__ = ["BulkStep", "KeyFound", "TaskLedger"]

@@ -14,6 +14,7 @@ import psycopg
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Connection, Session
+from leaseq.limits import KNOWN_TRAITS
 from leaseq.model import WorkerRecord
 
 
@@ -66,6 +67,7 @@ class WorkerLedger:
             "queues": list(queues),
             "version": version,
             "app_version": app_version,
+            "traits": KNOWN_TRAITS,
         }
         await self._session.fetch("open_worker", params)
 

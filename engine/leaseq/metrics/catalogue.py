@@ -240,6 +240,12 @@ METRICS: dict[str, Metric] = {
         (),
         "seconds",
     ),
+    "leaseq_limit_repairs_total": Metric(
+        "counter",
+        "Permits and places in the lines of limits that were wrong, and were repaired.",
+        REAPER,
+        (),
+    ),
     "leaseq_tasks_refilled_total": Metric(
         "counter",
         "Tasks from the ledger that entered a lane which had been full.",

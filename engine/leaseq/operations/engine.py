@@ -35,6 +35,7 @@ from leaseq.model import QueueRecord, State, Submission, Submitted, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.observability.tracing import Tracing
 from leaseq.operations.access import Access
+from leaseq.operations.admissions import Admissions
 from leaseq.operations.announcement import announced
 from leaseq.operations.bulk.bulk_operations import BulkOperations
 from leaseq.operations.bulk.bulk_operator import BulkOperator
@@ -59,7 +60,7 @@ from leaseq.operations.schedules import Schedules
 from leaseq.operations.statistics.flush import flushing
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
 from leaseq.operations.stores import Stores
-from leaseq.operations.submit import KeyHeld, Submitter
+from leaseq.operations.submit import KeyHeld, Submitter, keys_differ, report_submitted
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.traced_losses import TracedLosses
 from leaseq.operations.traced_submissions import Submissions, TracedSubmissions
@@ -92,6 +93,7 @@ class Engine:
             self if tracing is None else TracedSubmissions(self, tracing)
         )
         self.pusher = Pusher(stores.dispatcher)
+        self.admissions = Admissions(stores.limits, stores.tasks, self.pusher)
         self.waiter = Waiter(stores.followed)
         self.follower = Follower(stores.followed, self.waiter)
         self.feed = Feed(stores.followed)
@@ -109,6 +111,7 @@ class Engine:
         self.quotas = Quotas(stores.quotas, stores.tasks)
         self.failures = stores.failures
         self.schedules = Schedules(stores, self.pusher, config)
+        self.limits = stores.limits
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)
         self.census = CensusTaker(stores.census)
@@ -158,7 +161,7 @@ class Engine:
         if 0 < len(batch) <= BATCH_SIZE:
             return await self._submit_chunk(batch)
         chunks = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
-        ahead = AHEAD if _keys_differ(batch) else 0
+        ahead = AHEAD if keys_differ(batch) else 0
         answers: list[Submitted | BaseException] = []
         under_way: deque[asyncio.Task[list[Submitted | BaseException]]] = deque()
         try:
@@ -261,8 +264,7 @@ class Engine:
         return await self.stores.followed.find_followed(task_ids) if task_ids else {}
 
     async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
-        """Count what waits in each of these queues, within `seconds`. A queue that could not be
-        read is left out."""
+        """Count the deliveries of queues, within `seconds`. One that was not read is left out."""
         return await self.stores.lists.depths_of(queues, seconds=seconds)
 
     async def find_holdings(
@@ -355,6 +357,7 @@ class Engine:
     async def aclose(self) -> None:
         """Write the submissions that wait, and push the deliveries of those that are recorded."""
         await self._gatherer.aclose()
+        await self.admissions.aclose()
         await self.pusher.aclose()
         await self.waiter.aclose()
         await self.feed.aclose()
@@ -373,25 +376,14 @@ class Engine:
             if counts is None or submission.type != type_name or answer.queue != queue:
                 queue, type_name = answer.queue, submission.type
                 counts = self._tally.of_task(queue, type_name)
+                if submission.limit is not None:
+                    self.admissions.ask([submission.limit])
             if answer.replayed:
                 counts.replayed += 1
             else:
                 counts.created += 1
         if listening("task.submitted"):
-            for submission, answer in pairs:
-                name = "task.replayed" if answer.replayed else "task.submitted"
-                emit(
-                    name,
-                    task_id=answer.task_id,
-                    type=submission.type,
-                    queue=answer.queue,
-                    state=answer.state,
-                )
-
-
-def _keys_differ(batch: Sequence[Submission]) -> bool:
-    keys = [(s.tenant, s.idempotency_key) for s in batch if s.idempotency_key is not None]
-    return len(set(keys)) == len(keys)
+            report_submitted(pairs)
 
 
 __all__ = ["BATCH_SIZE", "Engine"]

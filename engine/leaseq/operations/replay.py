@@ -57,6 +57,9 @@ async def accept_replay(
             "task with a payload of its own"
         )
     options = wanted.options
+    known = await types.look_again(original.type)
+    has_limit = known is not None and known.defaults.limit is not None
+    key = original.concurrency_key if has_limit else None
     request = Request(
         type=original.type,
         payload=payload,
@@ -67,11 +70,11 @@ async def accept_replay(
             max_attempts=_or(options.max_attempts, original.max_attempts),
             timeout_seconds=_or(options.timeout_seconds, original.timeout_seconds),
             labels=_or(options.labels, original.labels),
+            concurrency_key=_or(options.concurrency_key, key),
         ),
         idempotency_key=_or(wanted.idempotency_key, default_key(original.task_id)),
         trace_context=wanted.trace_context,
     )
-    known = await types.look_again(original.type)
     submission = accept(request, config, tenant=original.tenant, known=known)
     headers = msgspec.json.decode(submission.headers) if submission.headers else {}
     return replace(submission, headers=msgspec.json.encode(headers | {REPLAY_OF: original.task_id}))

@@ -24,6 +24,7 @@ from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.failures import FailureLedger
 from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.held_attempts import HeldAttemptLedger
+from leaseq.ledger.limits import LimitLedger
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.notices import NoticeLedger
 from leaseq.ledger.operation_log import OperationLog
@@ -69,6 +70,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     failures: FailureLedger
     held_attempts: HeldAttemptLedger
     schedules: ScheduleLedger
+    limits: LimitLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -108,6 +110,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         failures=FailureLedger(session),
         held_attempts=HeldAttemptLedger(session),
         schedules=ScheduleLedger(session),
+        limits=LimitLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

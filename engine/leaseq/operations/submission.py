@@ -16,6 +16,7 @@ from leaseq.codec import check_payload, check_text, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, PayloadTooLarge, SubmissionInvalid, UnknownType
 from leaseq.labels import check_labels
+from leaseq.limits import BY_FUNCTION, check_key
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
 from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
@@ -43,6 +44,8 @@ class Request(Struct, frozen=True, kw_only=True):
     codec: ContentCodec | None = None
     # of the client (trace_context.py); no part of the fingerprint, for each try has its own
     trace_context: Mapping[str, str] | None = None
+    # from the arguments of a handler; no part of the fingerprint, which has the arguments
+    limit_key: str | None = None
 
 
 def accept(
@@ -64,8 +67,9 @@ def accept(
     if key is not None or config.require_idempotency_key:
         _check_key(key)
     payload, content = request.payload, None
-    # Only a fingerprint needs the content, and only an unknown sender's text may be no JSON.
-    if key is None and known.whole:
+    plain = defaults.limit is None and options.concurrency_key is None  # has no limit
+    # Only a fingerprint or a limit needs the content, and only an unknown sender's text may be no JSON.
+    if key is None and known.whole and plain:
         check_text(payload, max_bytes=config.payload_max_bytes)
     else:
         content = check_payload(payload, max_bytes=config.payload_max_bytes)
@@ -74,7 +78,7 @@ def accept(
         headers = with_context(headers, request.trace_context)
     if request.codec is not None:
         payload = _encode(payload, request.codec, max_bytes=config.payload_max_bytes)
-    delay, run_at, expires_at = options.delay_seconds, options.run_at, options.expires_at
+    timeout = options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds
     return Submission(
         task_id=new_task_id(),
         tenant=tenant,
@@ -82,19 +86,41 @@ def accept(
         type=request.type,
         payload=payload,
         priority=PRIORITIES[options.priority or "normal"],
-        # A whole number and a broken one in one batch are of two types to psycopg.
-        delay_seconds=None if delay is None else float(delay),
-        run_at=None if run_at is None else _utc(run_at),
+        delay_seconds=_number(options.delay_seconds),
+        run_at=None if options.run_at is None else _utc(options.run_at),
         max_attempts=int(options.max_attempts or defaults.max_attempts or config.max_attempts),
-        timeout_seconds=float(
-            options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds
-        ),
-        expires_at=None if expires_at is None else _utc(expires_at),
+        timeout_seconds=float(timeout),
+        expires_at=None if options.expires_at is None else _utc(options.expires_at),
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
         headers=headers,
         labels=labels,
+        limit=defaults.limit,
+        concurrency_key=None if plain else _limit_key(request, defaults, content),
     )
+
+
+def _limit_key(request: Request, defaults: TypeDefaults, content: Any) -> str | None:
+    """The key of a task with a limit; None where its limit has no keys."""
+    given = request.options.concurrency_key
+    if defaults.limit is None:
+        raise SubmissionInvalid(
+            f"tasks of type {request.type} have no limit, so they take no concurrency_key",
+            field="concurrency_key",
+        )
+    if given is not None:
+        return check_key(given, whence="concurrency_key")
+    if request.limit_key is not None or defaults.limit_key is None:
+        return request.limit_key
+    field = defaults.limit_key
+    if field == BY_FUNCTION or not isinstance(content, dict) or field not in content:
+        what = "a function" if field == BY_FUNCTION else f"the field {field!r} of the payload"
+        raise SubmissionInvalid(
+            f"the key of limit {defaults.limit} comes from {what}, which is not available here: give "
+            "concurrency_key",
+            field="concurrency_key",
+        )
+    return check_key(content[field], whence=f"the key of limit {defaults.limit} (field {field!r})")
 
 
 def _take_unknown(name: str, *, strict: bool) -> KnownType:
@@ -129,11 +155,18 @@ def _fingerprint(request: Request, content: Any) -> bytes:
         None if moment is None else _utc(moment) for moment in (options.run_at, options.expires_at)
     ]
     # Without labels as before there were any. With them, their order does not matter.
-    labels = [{"labels": options.labels}] if options.labels else []
+    labels: list[Any] = [{"labels": options.labels}] if options.labels else []
+    if options.concurrency_key is not None:
+        labels.append({"concurrency_key": options.concurrency_key})
     codec = request.codec
     return fingerprint(
         [*values, *numbers, *moments, *labels], None if codec is None else codec.fingerprint
     )
+
+
+def _number(seconds: float | None) -> float | None:
+    """A whole number and a broken one in one batch are of two types to psycopg."""
+    return None if seconds is None else float(seconds)
 
 
 def _whole(attempts: float | None) -> int | None:

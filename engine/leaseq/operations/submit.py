@@ -24,6 +24,7 @@ from leaseq.ledger.session import Connection, Locked
 from leaseq.ledger.tasks import PATIENCE_SECONDS, TaskLedger
 from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, Submission, Submitted
+from leaseq.observability.telemetry import emit
 
 Answer = Submitted | BaseException
 
@@ -241,4 +242,22 @@ def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answ
     return found
 
 
-__all__ = ["Answer", "KeyHeld", "Submitter"]
+def keys_differ(batch: Sequence[Submission]) -> bool:
+    """Whether no two submissions of a batch have the same key."""
+    keys = [(s.tenant, s.idempotency_key) for s in batch if s.idempotency_key is not None]
+    return len(set(keys)) == len(keys)
+
+
+def report_submitted(pairs: Sequence[tuple[Submission, Submitted]]) -> None:
+    """Report tasks that are recorded, and keys whose task was there."""
+    for submission, answer in pairs:
+        emit(
+            "task.replayed" if answer.replayed else "task.submitted",
+            task_id=answer.task_id,
+            type=submission.type,
+            queue=answer.queue,
+            state=answer.state,
+        )
+
+
+__all__ = ["Answer", "KeyHeld", "Submitter", "keys_differ", "report_submitted"]

@@ -265,6 +265,8 @@ async def register(stores: Stores, registry: Registry, spec: ChildSpec) -> None:
     """Record what this worker can run, so that submissions can be checked and completed without its
     code."""
     await stores.queues.register_queues(spec.queues)
+    if registry.limits:
+        await stores.limits.declare([*registry.limits.values()])
     await stores.task_types.register_types(task_types(registry), worker_id=spec.worker_id)
 
 

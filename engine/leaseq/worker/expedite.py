@@ -73,6 +73,8 @@ def task_types(registry: Registry) -> list[TaskType]:
             h.retention_seconds,
             h.codec is not None,
             msgspec.json.encode(h.redact) if h.redact else None,
+            h.defaults.limit,
+            h.defaults.limit_key,
         )
         for h in registry.handlers.values()
     ]

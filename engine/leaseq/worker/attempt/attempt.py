@@ -22,8 +22,6 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from msgspec.structs import asdict
-
 from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
@@ -319,7 +317,7 @@ class Attempt:
             # about to move the delivery, to its lane if the task is PENDING again; if not, the list
             # audit finds it unknown and asks the ledger about it.
             TALLY.count("leaseq_attempts_fenced_total", self.claimed.queue)
-            emit("attempt.fenced", asdict(self.claimed.claim))
+            emit("attempt.fenced", self.claimed.claim.identity())
             self.release_done()
             return
         self._report(settled)

@@ -92,7 +92,10 @@ class Committer:
     ) -> Committed:
         success = settlement(ending)
         try:
-            return Committed(ending, True, await transaction.commit(self._ledger, success))
+            settled = await transaction.commit(self._ledger, success)
+            if settled.limit is not None:
+                self._ledger.on_freed([settled.limit])
+            return Committed(ending, True, settled)
         except Fenced:
             return Committed(ending, True)
         except ServerUnreachable as error:

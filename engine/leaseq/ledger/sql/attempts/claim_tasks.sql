@@ -41,4 +41,4 @@ returning
         where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'other_version', 'isolated')
         limit 1
     ), true) else false end as expired, t.hand_back_count,
-    greatest(date_part('epoch', t.started_at - t.run_at), 0) as waited
+    greatest(date_part('epoch', t.started_at - t.run_at), 0) as waited, t.traits

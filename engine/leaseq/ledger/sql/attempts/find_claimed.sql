@@ -10,6 +10,6 @@ select
         where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'other_version', 'isolated')
         limit 1
     ), true) else false end as expired, hand_back_count,
-    greatest(date_part('epoch', t.started_at - t.run_at), 0) as waited
+    greatest(date_part('epoch', t.started_at - t.run_at), 0) as waited, t.traits
 from leaseq.tasks as t
 where id = any((select %(ids)s::uuid[])::uuid[]) and worker_id = %(worker_id)s and state = 'PROCESSING'

@@ -17,11 +17,15 @@
 -- with commas. A row for each task would cost the reaper more than the transition costs Postgres.
 -- The condition on the time is that of `listed`, which is equal: by the column of `scheduled`,
 -- Postgres would read everything that is due for each batch, under a plan from the time when almost
--- nothing was.
+-- nothing was. A task with a limit stays SCHEDULED: it waits in the line of its limit from now on, and
+-- admit_tasks.sql promotes it. One whose row there is missing, because its limit was deleted or a process
+-- of an older version ended it before, is promoted.
 with listed as materialized (
     select * from unnest(%(ids)s::uuid[], %(run_ats)s::timestamptz[]) as l (task_id, run_at)
 ), held as materialized (
-    select s.ctid as scheduled_place, t.ctid as task_place, s.queue, s.priority, t.state
+    select
+        s.ctid as scheduled_place, t.ctid as task_place, s.queue, s.priority, t.state, t.id,
+        coalesce(t.traits, 0) & 1 = 1 and exists (select from leaseq.limited as l where l.task_id = t.id) as is_limited
     from listed
     join leaseq.scheduled as s on s.task_id = listed.task_id and s.run_at = listed.run_at
     join leaseq.tasks as t on t.id = s.task_id
@@ -32,16 +36,21 @@ with listed as materialized (
     update leaseq.tasks as t
     set state = 'PENDING'
     from held
-    where t.ctid = held.task_place and held.state = 'SCHEDULED'
+    where t.ctid = held.task_place and held.state = 'SCHEDULED' and not held.is_limited
     returning
         held.queue as place_queue, held.priority as place_priority,
         t.queue, t.priority, t.crash_count + t.loss_count >= %(suspect)s as is_suspect, t.id, held.scheduled_place
+), lined as (
+    update leaseq.limited as l
+    set due = true
+    from held
+    where held.is_limited and held.state = 'SCHEDULED' and l.task_id = held.id
 ), gone as (
     delete from leaseq.scheduled as s
     where s.ctid = any(array(
         select scheduled_place from promoted
         union all
-        select scheduled_place from held where state <> 'SCHEDULED'
+        select scheduled_place from held where state <> 'SCHEDULED' or is_limited
     ))
 ), by_lane as materialized (
     select place_queue, place_priority, queue, priority, is_suspect, string_agg(id::text, ',') as ids

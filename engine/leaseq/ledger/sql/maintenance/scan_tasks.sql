@@ -7,13 +7,13 @@
 --     forgotten them;
 --   * FAILED tasks that have no row in `dead_letters`;
 --   * SCHEDULED tasks that have been due for a minute and have no row in `scheduled`, by which
---     promote would find them. With `ahead` (seconds, or null) the scan ends at ids that were made
+--     promote would find them, and that do not wait for a permit. With `ahead` (seconds, or null) the scan ends at ids that were made
 --     so much later than now by the clock of this server: a client whose clock is a day ahead must
 --     not make a scan over recent tasks long. Returns one row with only `last_id` when the chunk
 --     holds none of these; zero rows when the scan is at its end.
 with chunk as materialized (
     select id, queue, state, attempt, worker_id, priority, run_at, started_at,
-        retry_count, crash_count, loss_count, max_attempts
+        retry_count, crash_count, loss_count, max_attempts, traits
     from leaseq.tasks
     where id > %(cursor)s::uuid
         and id < coalesce(
@@ -44,11 +44,13 @@ with chunk as materialized (
         or (state = 'PROCESSING' and (not owned or started_at < now() - make_interval(secs => %(running)s::float8)))
         or (state = 'SCHEDULED' and run_at < now() - interval '1 minute' and not exists (
             select 1 from leaseq.scheduled s where s.task_id = judged.id
-        ))
+        ) and not (coalesce(traits, 0) & 1 = 1 and exists (
+            select 1 from leaseq.limited l where l.task_id = judged.id and l.due
+        )))
         or (state = 'FAILED' and not exists (select 1 from leaseq.dead_letters d where d.task_id = judged.id))
 )
 select
     last.id::text as last_id, found.id::text as task_id, found.queue, found.state, found.attempt, found.worker_id, found.priority,
-    found.retry_count, found.crash_count, found.loss_count, found.max_attempts, found.owned
+    found.retry_count, found.crash_count, found.loss_count, found.max_attempts, found.owned, found.traits
 from (select id from chunk order by id desc limit 1) as last
 left join found on true

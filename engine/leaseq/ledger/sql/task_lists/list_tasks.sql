@@ -14,7 +14,7 @@ with page as materialized (
         select
             id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
             timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-            worker_id, error, progress, hand_back_count, erased_at, key_freed_at
+            worker_id, error, progress, hand_back_count, erased_at, key_freed_at, traits, limit_name, concurrency_key
         from leaseq.tasks
         where %(cursor)s::uuid is null or id < %(cursor)s::uuid
         order by id desc
@@ -38,5 +38,9 @@ select
     (select id::text from rest) as cursor, page.id::text as task_id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count,
     max_attempts, timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
     worker_id, error::text, progress::text, hand_back_count, erased_at, key_freed_at,
-    (select json_object_agg(l.name, l.value)::text from leaseq.labels as l where l.task_id = page.id) as labels
+    (select json_object_agg(l.name, l.value)::text from leaseq.labels as l where l.task_id = page.id) as labels,
+    limit_name, concurrency_key,
+    case when traits & 1 = 1 and state = 'SCHEDULED' then (
+        select l.due from leaseq.limited as l where l.task_id = page.id
+    ) end as in_line
 from (select) as one left join page on true

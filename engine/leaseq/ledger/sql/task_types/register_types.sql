@@ -8,8 +8,11 @@ with sent as (
     from unnest(
         %(types)s::text[], %(versions)s::text[], %(queues)s::text[], %(shapes)s::json[], %(schemas)s::json[],
         %(max_attempts)s::integer[], %(timeouts)s::double precision[], %(retentions)s::double precision[],
-        %(encoded)s::boolean[], %(redacts)s::json[]
-    ) as t (type, version, queue, shape, payload_schema, max_attempts, timeout_seconds, retention_seconds, encoded, redact)
+        %(encoded)s::boolean[], %(redacts)s::json[], %(limits)s::text[], %(limit_keys)s::text[]
+    ) as t (
+        type, version, queue, shape, payload_schema, max_attempts, timeout_seconds, retention_seconds, encoded, redact,
+        limit_name, limit_key
+    )
 ), told as (
     insert into leaseq.task_types (type, queue, payload_schema, max_attempts, timeout_seconds)
     select type, queue, payload_schema, max_attempts, timeout_seconds from sent order by type
@@ -38,7 +41,12 @@ with sent as (
 ), forgotten as (
     delete from leaseq.worker_types as u using outlived as o where u.worker_id = o.worker_id and u.type = o.type
 )
-insert into leaseq.type_versions (type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact)
-select type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact from sent order by type, version
+insert into leaseq.type_versions (
+    type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact, limit_name, limit_key
+)
+select
+    type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact, limit_name, limit_key
+from sent
+order by type, version
 on conflict (type, version) do nothing
 returning type

@@ -32,5 +32,10 @@ with found as (
     delete from leaseq.scheduled as s
     using free
     where s.task_id = free.task_id
+), unlimited as (
+    -- Every change of this row locks the task first, as this statement has.
+    delete from leaseq.limited as l
+    using cancelled as c
+    where l.task_id = c.id and c.state = 'CANCELLED'
 )
 select id::text, state from cancelled

@@ -1,5 +1,5 @@
 -- erase: no transition. Remove what the client and the handler have written from tasks that have
--- ended: payload, headers, result, error, progress, labels, and all attempts. The rows stay until they are
+-- ended: payload, headers, result, error, progress, labels, the key of a limit, and all attempts. The rows stay until they are
 -- pruned. Their idempotency keys stay, too, and keep standing for them: a client that repeats its
 -- submission must not bring the content back. A dead letter stays, because its task stays FAILED, and
 -- keeps nothing of the error. The fingerprint of a key is a hash of the content, by
@@ -35,7 +35,8 @@ with seen as materialized (
     delete from leaseq.labels as l using found where l.task_id = found.id
 )
 update leaseq.tasks as t
-set erased_at = clock_timestamp(), payload = null, headers = null, result = null, error = null, progress = null
+set erased_at = clock_timestamp(), payload = null, headers = null, result = null, error = null, progress = null,
+    concurrency_key = null
 from found
 where t.id = found.id
 returning t.id::text

@@ -33,12 +33,21 @@ with seen as materialized (
         finished_at = null, cancel_requested_at = null, expires_at = null, error = null
     from found
     where t.id = found.id
-    returning t.id, t.tenant, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count, t.run_at
+    returning t.id, t.tenant, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count, t.run_at,
+        t.limit_name, t.concurrency_key
 ), waiting as (
     insert into leaseq.scheduled (task_id, run_at, queue, priority)
     select id, run_at, queue, priority from redriven
     on conflict (task_id) do update
     set run_at = excluded.run_at, queue = excluded.queue, priority = excluded.priority, awaited_type = null
+), lined as (
+    -- Not due: promote finds the row in `scheduled`, and lets the task wait in the line of its limit, if that still exists.
+    insert into leaseq.limited (task_id, limit_id, tenant, key, priority, due)
+    select r.id, l.id, r.tenant, coalesce(r.concurrency_key, ''), r.priority, false
+    from redriven as r
+    join leaseq.limits as l on l.name = r.limit_name
+    order by r.id
+    on conflict (task_id) do update set due = false, admitted_at = null
 ), revived as (
     delete from leaseq.dead_letters as d using redriven
     where d.task_id = redriven.id

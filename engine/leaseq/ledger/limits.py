@@ -1,0 +1,250 @@
+"""Limits in the ledger, with the lines and the permits of their tasks.
+
+A permit is a row of `leaseq.limited`, named by its task. `admit` is the only statement that gives
+permits, and counts them under the version of the guard
+(docs/decisions/0063-four-rules-of-read-committed.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+import psycopg
+
+from leaseq.codec import FIRST_ID
+from leaseq.errors import LimitInUse, LimitNotFound
+from leaseq.ledger import rows
+from leaseq.ledger.arrays import words
+from leaseq.ledger.session import Session
+from leaseq.lifecycle import LANES, SUSPECT_CRASHES
+from leaseq.limits import LimitBounds
+from leaseq.model import Lane, Moment, Priority
+
+# Permits that one statement gives.
+MOST_ADMITTED = 500
+# Keys that one statement visits, at most.
+MOST_VISITS = 1_000
+# Tasks of a limit that a list counts.
+MOST_COUNTED = 10_000
+
+
+class AdmittedTasks(msgspec.Struct, frozen=True):
+    """Tasks of one lane that were admitted, and are to be pushed."""
+
+    queue: str
+    lane: Lane
+    task_ids: list[str]
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one statement. `won`: no other statement was first. `stuck`: tasks that had their
+    turn and could not be promoted. `more`: every key that was visited is full, and there are more."""
+
+    lanes: list[AdmittedTasks]
+    won: bool = True
+    wanted: int = 0
+    stuck: list[str] = []
+    more: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no further statement is needed now."""
+        return self.won and not self.more and self.wanted < MOST_ADMITTED
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit, the permits that are given, and the tasks that wait; at most MOST_COUNTED of each are
+    counted."""
+
+    name: str
+    concurrency: int | None
+    key_concurrency: int | None
+    updated_at: Moment
+    admitted: int
+    waiting: int
+    oldest_at: Moment | None
+
+
+class LimitKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The permits and the waiting tasks of one key."""
+
+    tenant: str
+    key: str
+    admitted: int
+    waiting: int
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """A row of `limited` that was wrong, by its task and its limit."""
+
+    task_id: str
+    limit: str
+
+
+class AuditPosition(msgspec.Struct, frozen=True):
+    """Where the next pass of the audit begins: among the permits, and among all rows."""
+
+    limit_id: int
+    tenant: str
+    key: str
+    admitted: str
+    after: str
+
+
+BEGINNING = AuditPosition(0, "", "", FIRST_ID, FIRST_ID)
+
+
+_to_limit = rows.reader(Limit)
+_to_key = rows.reader(LimitKey)
+
+
+class LimitLedger:
+    """The limits in Postgres."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def admit(self, name: str, *, skipped: Collection[str] = ()) -> Admission:
+        """Give the permits of a limit that are free to the tasks whose turn it is, but not to
+        `skipped`. An answer without rows: there is no such limit."""
+        params = {
+            "limit": name,
+            "most": MOST_ADMITTED,
+            "visits": MOST_VISITS,
+            "skipped": words(sorted(skipped)),
+            "suspect": SUSPECT_CRASHES,
+        }
+        found = await self._session.fetch("admit_tasks", params)
+        if not found:
+            return Admission(lanes=[])
+        *admitted, last = found
+        return Admission(
+            lanes=[_admitted(*row[:4]) for row in admitted],
+            won=last[4],
+            wanted=last[5],
+            stuck=last[6].split(",") if last[6] else [],
+            more=last[7],
+        )
+
+    async def find_admissible(self) -> list[str]:
+        """The names of the limits in whose lines a task waits."""
+        return [row[0] for row in await self._session.fetch("find_admissible", idempotent=True)]
+
+    async def declare(self, limits: Sequence[LimitBounds]) -> list[str]:
+        """Record the limits that an app declares. Returns those that are new or have changed."""
+        params = {
+            "names": [limit.name for limit in limits],
+            "concurrencies": [limit.concurrency for limit in limits],
+            "key_concurrencies": [limit.key_concurrency for limit in limits],
+            "declared": [msgspec.json.encode(limit).decode() for limit in limits],
+        }
+        found = await self._session.fetch("declare_limits", params, idempotent=True)
+        return [row[0] for row in found]
+
+    async def put(self, bounds: LimitBounds) -> None:
+        """Make a limit, or change it."""
+        params = {
+            "name": bounds.name,
+            "concurrency": bounds.concurrency,
+            "key_concurrency": bounds.key_concurrency,
+        }
+        await self._session.fetch("put_limit", params, idempotent=True)
+
+    async def delete(self, name: str) -> None:
+        """Delete a limit. Raises `LimitNotFound`, and `LimitInUse` while an unfinished task has
+        it."""
+        try:
+            found = await self._session.fetch("delete_limit", {"name": name})
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise LimitInUse(
+                f"unfinished tasks have the limit {name}: raise it, and wait for their end, or cancel them"
+            ) from error
+        if not found:
+            raise LimitNotFound(f"there is no limit {name}")
+
+    async def find(self, name: str, *, tenant: str | None) -> Limit:
+        """One limit, with the numbers of a tenant, or of all. Raises `LimitNotFound`."""
+        found = await self._list(name=name, after="", limit=1, tenant=tenant)
+        if not found:
+            raise LimitNotFound(f"there is no limit {name}")
+        return found[0]
+
+    async def list_limits(self, *, after: str, limit: int, tenant: str | None) -> list[Limit]:
+        """The next limits by name."""
+        return await self._list(name=None, after=after, limit=limit, tenant=tenant)
+
+    async def _list(
+        self, *, name: str | None, after: str, limit: int, tenant: str | None
+    ) -> list[Limit]:
+        params = {
+            "name": name,
+            "after": after,
+            "limit": limit,
+            "tenant": tenant,
+            "most": MOST_COUNTED,
+        }
+        found = await self._session.fetch("list_limits", params, idempotent=True)
+        return [_to_limit(row) for row in found]
+
+    async def list_keys(self, name: str, *, tenant: str | None, limit: int) -> list[LimitKey]:
+        """The keys of a limit with most waiting tasks, of a tenant or of all."""
+        params = {"name": name, "tenant": tenant, "limit": limit, "most": MOST_COUNTED}
+        found = await self._session.fetch("list_limit_keys", params, idempotent=True)
+        return [_to_key(row) for row in found]
+
+    async def audit(
+        self, position: AuditPosition, *, limit: int
+    ) -> tuple[list[Repaired], AuditPosition]:
+        """Repair the wrong ones among the next permits and the next rows; returns them, and the position
+        for the next call. At its end a list begins again."""
+        params = {
+            "limit_id": position.limit_id,
+            "tenant": position.tenant,
+            "key": position.key,
+            "admitted": position.admitted,
+            "after": position.after,
+            "limit": limit,
+        }
+        found = await self._session.fetch("list_limited", params, idempotent=True)
+        permits = [row for row in found if row.is_admitted]
+        others = [row for row in found if not row.is_admitted]
+        following = BEGINNING
+        if len(permits) == limit:
+            last = permits[-1]
+            following = msgspec.structs.replace(
+                following,
+                limit_id=last.limit_id,
+                tenant=last.tenant,
+                key=last.key,
+                admitted=last.task_id,
+            )
+        if len(others) == limit:
+            following = msgspec.structs.replace(following, after=others[-1].task_id)
+        return await self.repair({row.task_id for row in found}), following
+
+    async def repair(self, task_ids: Collection[str]) -> list[Repaired]:
+        """Repair the rows of these tasks where they are wrong."""
+        if not task_ids:
+            return []
+        params = {"ids": words(sorted(task_ids))}
+        found = await self._session.fetch("audit_limited", params, idempotent=True)
+        return [Repaired(*row) for row in found]
+
+
+def _admitted(queue: str, priority: int, is_suspect: bool, ids: str) -> AdmittedTasks:
+    lane = Lane.SUSPECT if is_suspect else LANES[Priority(priority)]
+    return AdmittedTasks(queue, lane, ids.split(","))
+
+
+__all__ = [
+    "BEGINNING",
+    "MOST_COUNTED",
+    "Admission",
+    "AdmittedTasks",
+    "AuditPosition",
+    "Limit",
+    "LimitKey",
+    "LimitLedger",
+    "Repaired",
+]

@@ -1,0 +1,155 @@
+-- admit: SCHEDULED -> PENDING, for tasks that wait for a permit of one limit and for nothing else. Keys
+-- have turns: the first task of each key, then the second of each, beginning behind the key that had
+-- the last turn. The statement visits at most `visits` keys, from one to the next by a look into the
+-- index, so that neither the number of keys nor that of waiting tasks matters. It counts permits under
+-- the version of the guard and gives permits only under the same version: each change of the count
+-- upwards, and of the limit, increases the version, so no two statements give the same permit (rule 1 of
+-- docs/decisions/0063-four-rules-of-read-committed.md). Its only wait is for the guard. A task that
+-- another transaction has locked is skipped. A task that a cancel and a redrive have given another row
+-- in `limited` since the snapshot is left to the next pass, because only an admitted row promotes its
+-- task. One row for each lane with the ids as one text with commas, and always a last one without a
+-- queue: `won` is false where another statement was first, `wanted` is the number of tasks that were
+-- chosen, `stuck` are those of them that were not promoted, `more` is true where the visits ended before
+-- the last key and nothing was chosen. Zero rows: there is no such limit.
+with recursive seen as materialized (
+    select l.id, l.concurrency, l.key_concurrency, g.version, g.last_tenant, g.last_key, 'SCHEDULED' as waits
+    from leaseq.limits as l
+    join leaseq.guards as g on g.limit_id = l.id
+    where l.name = %(limit)s::text
+), room as materialized (
+    select
+        seen.*,
+        case
+            when concurrency is null then %(most)s::integer
+            else greatest(0, least(%(most)s::integer, concurrency - (
+                select count(*)::integer from leaseq.limited as x where x.limit_id = seen.id and x.admitted_at is not null
+            )))
+        end as free
+    from seen
+), turn as (
+    (
+        select room.id, room.free, room.last_tenant, room.last_key, k.tenant, k.key, k.lap, 1 as place
+        from room
+        cross join lateral (
+            (
+                select x.tenant, x.key, 0 as lap from leaseq.limited as x
+                where x.limit_id = room.id and x.admitted_at is null and x.due and (x.tenant, x.key) > (room.last_tenant, room.last_key)
+                order by x.tenant, x.key
+                limit 1
+            )
+            union all
+            (
+                select x.tenant, x.key, 1 from leaseq.limited as x
+                where x.limit_id = room.id and x.admitted_at is null and x.due and (x.tenant, x.key) <= (room.last_tenant, room.last_key)
+                order by x.tenant, x.key
+                limit 1
+            )
+            limit 1
+        ) as k
+        where room.free > 0
+    )
+    union all
+    select turn.id, turn.free, turn.last_tenant, turn.last_key, k.tenant, k.key, k.lap, turn.place + 1
+    from turn
+    cross join lateral (
+        (
+            select x.tenant, x.key, turn.lap from leaseq.limited as x
+            where x.limit_id = turn.id and x.admitted_at is null and x.due and (x.tenant, x.key) > (turn.tenant, turn.key)
+                and (turn.lap = 0 or (x.tenant, x.key) <= (turn.last_tenant, turn.last_key))
+            order by x.tenant, x.key
+            limit 1
+        )
+        union all
+        (
+            select x.tenant, x.key, 1 from leaseq.limited as x
+            where turn.lap = 0 and x.limit_id = turn.id and x.admitted_at is null and x.due
+                and (x.tenant, x.key) <= (turn.last_tenant, turn.last_key)
+            order by x.tenant, x.key
+            limit 1
+        )
+        limit 1
+    ) as k
+    where turn.place < least(%(visits)s::integer, 2 * turn.free + 50)
+), offered as materialized (
+    select o.task_id, o.rank, turn.place, turn.tenant, turn.key
+    from turn
+    cross join room
+    cross join lateral (
+        select x.task_id, row_number() over (order by x.priority desc, x.task_id) as rank
+        from leaseq.limited as x
+        where x.limit_id = turn.id and x.tenant = turn.tenant and x.key = turn.key and x.admitted_at is null and x.due
+            and x.task_id <> all(%(skipped)s::uuid[])
+        order by x.priority desc, x.task_id
+        limit case
+            when room.key_concurrency is null then room.free
+            else greatest(0, least(room.free, room.key_concurrency - (
+                select count(*)::integer from leaseq.limited as a
+                where a.limit_id = turn.id and a.tenant = turn.tenant and a.key = turn.key and a.admitted_at is not null
+            )))
+        end
+    ) as o
+), picked as materialized (
+    select task_id, place, tenant, key from offered order by rank, place limit (select free from room)
+), visited as materialized (
+    select
+        (select count(*) from turn) as keys,
+        (select count(*) from picked) as wanted,
+        (select least(%(visits)s::integer, 2 * free + 50) from room) as most
+), pointer as materialized (
+    -- the key with the last turn; where all that were visited are full, the last of them
+    select tenant, key from (
+        select p.tenant, p.key, 0 as kind, p.place from picked as p
+        union all
+        select t.tenant, t.key, 1, t.place from turn as t
+    ) as passed
+    order by kind, place desc
+    limit 1
+), won as (
+    update leaseq.guards as g
+    set version = g.version + 1, last_tenant = pointer.tenant, last_key = pointer.key
+    from seen, pointer, visited
+    where g.limit_id = seen.id and g.version = seen.version and (visited.wanted > 0 or visited.keys = visited.most)
+    returning g.limit_id
+), held as materialized (
+    select t.id
+    from won
+    cross join picked
+    cross join seen
+    join leaseq.tasks as t on t.id = picked.task_id and t.state = seen.waits
+    order by t.id
+    for no key update of t skip locked
+), admitted as (
+    update leaseq.limited as x
+    set admitted_at = clock_timestamp()
+    from held
+    where x.task_id = held.id and x.admitted_at is null and x.due
+    returning x.task_id
+), promoted as (
+    update leaseq.tasks as t
+    set state = 'PENDING', run_at = clock_timestamp()
+    from admitted as a, seen
+    where t.id = a.task_id and t.state = seen.waits
+    returning t.id, t.queue, t.priority, t.crash_count + t.loss_count >= %(suspect)s::integer as is_suspect
+), named as (
+    insert into leaseq.queues (name)
+    select distinct p.queue from promoted as p
+    where not exists (select from leaseq.queues as q where q.name = p.queue)
+    order by p.queue
+    on conflict (name) do nothing
+)
+select
+    queue, priority, is_suspect, string_agg(id::text, ',' order by id) as ids,
+    true as won, 0::bigint as wanted, '' as stuck, false as more
+from promoted
+group by queue, priority, is_suspect
+union all
+select
+    null, null, null, null,
+    exists (select from won) or visited.wanted = 0, visited.wanted,
+    coalesce((
+        select string_agg(p.task_id::text, ',' order by p.task_id) from picked as p
+        where exists (select from won) and p.task_id not in (select id from promoted)
+    ), ''),
+    visited.wanted = 0 and visited.keys > 0 and visited.keys = visited.most
+from visited
+cross join seen
