@@ -42,6 +42,7 @@ from leaseq_api.batch.route import router as batch_router
 from leaseq_api.failures.route import router as failure_router
 from leaseq_api.follow import fleet_events
 from leaseq_api.kill_tests import KillTests
+from leaseq_api.limits.route import router as limit_router
 from leaseq_api.openapi import openapi_config
 from leaseq_api.quotas.route import router as quota_router
 from leaseq_api.refused import Refused
@@ -63,6 +64,7 @@ ROUTERS = (
     operate.router,
     failure_router,
     schedule_router,
+    limit_router,
     fleet_events.router,
     access.router,
     quota_router,

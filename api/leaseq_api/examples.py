@@ -17,6 +17,7 @@ from leaseq_api.bulk.examples import BULK_EXAMPLES, BULK_PARAMETERS
 from leaseq_api.census_schemas import CENSUS_EXAMPLES
 from leaseq_api.example_values import Examples
 from leaseq_api.failures.examples import FAILURE_EXAMPLES, FAILURE_PARAMETERS
+from leaseq_api.limits.examples import LIMIT_EXAMPLES
 from leaseq_api.operate_examples import OPERATE_EXAMPLES
 from leaseq_api.problem_kinds import KINDS
 from leaseq_api.problems import PROBLEM_JSON, page_of
@@ -37,6 +38,7 @@ EXAMPLES: Examples = (
     | BULK_EXAMPLES
     | CENSUS_EXAMPLES
     | FAILURE_EXAMPLES
+    | LIMIT_EXAMPLES
     | OPERATE_EXAMPLES
     | SCHEDULE_EXAMPLES
     | TASK_EXAMPLES

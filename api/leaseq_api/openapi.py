@@ -38,6 +38,7 @@ from leaseq_api.follow.document import complete_stream
 from leaseq_api.follow.event_views import EVENT_VIEWS
 from leaseq_api.follow.stream_query import FeedQuery, StreamQuery
 from leaseq_api.idempotency import HEADER
+from leaseq_api.limits import schemas as limit_schemas
 from leaseq_api.metrics_document import METRICS_CONTENT
 from leaseq_api.problem_responses import Tree, header_of, problem_responses
 from leaseq_api.problems import Problem
@@ -75,7 +76,7 @@ _WIRE: list[Any] = [
     and issubclass(kind, Struct)
     and kind not in (FreshTaskView, *_QUERIES.values())
 ]
-_WIRE += failure_schemas.WIRE + SCHEDULE_WIRE
+_WIRE += failure_schemas.WIRE + SCHEDULE_WIRE + limit_schemas.WIRE
 _WIRE += [BatchAnswer, BatchItem, BatchOutcome, *EVENT_VIEWS, IssuedKey, Problem]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.

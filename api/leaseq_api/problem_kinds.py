@@ -148,6 +148,21 @@ KINDS: dict[str, Kind] = {
         "Look at the schedule, and send the request again after Retry-After if it is still wanted.",
         retry=True,
     ),
+    "limit_invalid": Kind(
+        422,
+        "The limit is not valid",
+        "Correct what `detail` names. Nothing was changed.",
+    ),
+    "limit_not_found": Kind(
+        404,
+        "There is no such limit",
+        "Check the name. A limit exists when an app declares it, or a PUT has made it.",
+    ),
+    "limit_in_use": Kind(
+        409,
+        "Unfinished tasks have this limit",
+        "Raise the limit and wait for the end of its tasks, or cancel them. Nothing was changed.",
+    ),
     "lists_busy": Kind(
         503,
         "Too many lists are being read at the moment",

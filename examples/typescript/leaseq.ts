@@ -130,6 +130,10 @@ export interface Check {
   changed: string[];
 }
 
+export interface DeletedLimit {
+  name: string;
+}
+
 export interface DepthsView {
   waiting: number;
   high: number;
@@ -390,6 +394,38 @@ export interface LifeView {
   history: LifeLine[];
   replay_of: string | null;
   replayed_as: string[];
+}
+
+export interface LimitBody {
+  concurrency?: number | null;
+  key_concurrency?: number | null;
+}
+
+export interface LimitDetail {
+  limit: LimitView;
+  keys: LimitKeyView[];
+}
+
+export interface LimitKeyView {
+  tenant: string;
+  key: string;
+  admitted: number;
+  waiting: number;
+}
+
+export interface LimitList {
+  limits: LimitView[];
+  next_cursor: string | null;
+}
+
+export interface LimitView {
+  name: string;
+  concurrency: number | null;
+  key_concurrency: number | null;
+  updated_at: string;
+  admitted: number;
+  waiting: number;
+  oldest_at: string | null;
 }
 
 export interface ListedTaskView {
@@ -931,7 +967,7 @@ export interface WaitingFor {
 export interface Why {
   task_id: string;
   state: State | null;
-  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "handed_back" | "in_lane" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
+  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "handed_back" | "in_lane" | "limit_next" | "limit_reached" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
   sentence: string;
   next: string;
   next_at: string | null;
@@ -1187,6 +1223,34 @@ export interface Operations {
     body: RunBody;
     answer: RunView;
   };
+  list_limits: {
+    method: "GET";
+    path: "/api/limits";
+    query: { limit?: number; cursor?: string; };
+    body: undefined;
+    answer: LimitList;
+  };
+  show_limit: {
+    method: "GET";
+    path: "/api/limits/{name}";
+    query: {};
+    body: undefined;
+    answer: LimitDetail;
+  };
+  put_limit: {
+    method: "PUT";
+    path: "/api/limits/{name}";
+    query: {};
+    body: LimitBody;
+    answer: LimitDetail;
+  };
+  delete_limit: {
+    method: "DELETE";
+    path: "/api/limits/{name}";
+    query: {};
+    body: undefined;
+    answer: DeletedLimit;
+  };
   follow_tasks: {
     method: "GET";
     path: "/api/events";
@@ -1260,7 +1324,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "delete_schedule" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "pause_schedule" | "put_schedule" | "redrive" | "replay" | "resume" | "resume_operation" | "resume_schedule" | "reveal" | "revoke_key" | "rotate_key" | "run_schedule" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "delete_limit" | "delete_schedule" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "pause_schedule" | "put_limit" | "put_schedule" | "redrive" | "replay" | "resume" | "resume_operation" | "resume_schedule" | "reveal" | "revoke_key" | "rotate_key" | "run_schedule" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

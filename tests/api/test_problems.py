@@ -19,9 +19,6 @@ from support.api import Api, problem
 
 # Raised inside workers and in Python clients only, or before the service has begun.
 NEVER_OVER_HTTP = {
-    "limit_invalid",
-    "limit_not_found",
-    "limit_in_use",
     "codec_mismatch",
     "config_invalid",
     "fenced",
@@ -130,6 +127,8 @@ async def test_client_input_is_not_logged_at_info(
 
 PATHS = {
     "/api/census",
+    "/api/limits",
+    "/api/limits/{name}",
     "/api/events",
     "/api/failures",
     "/api/failures/{type_name}/{fingerprint}",

@@ -238,6 +238,13 @@ TABLE: Table = {
         lambda c, t: ["operations", "--target", t],
         lambda c, t: ["operations", "--tenant", t],
     ],
+    # Last: a name that is valid is a target of operations from here on.
+    "limits": [
+        lambda c, t: ["limits", "show", t],
+        lambda c, t: ["limits", "delete", t],
+        lambda c, t: ["limits", "set", t, "--concurrency", "1"],
+        lambda c, t: ["limits", "set", "pages", "--concurrency", t],
+    ],
 }
 SETTINGS = [
     "LEASEQ_DATA_DIR",

@@ -40,6 +40,10 @@ LEFT_OUT = {
     "list_running": "for operators, who have the dashboard",
     "list_services": "for operators, who have the dashboard",
     "show_worker": "for operators, who have the dashboard",
+    **dict.fromkeys(
+        ("list_limits", "show_limit", "put_limit", "delete_limit"),
+        "for operators, who have `leaseq limits`",
+    ),
     "show_census": "for an operator, not for a program that uses the queue",
     **dict.fromkeys(
         (
@@ -145,6 +149,13 @@ NO_STRUCT = {
         (
             *("RunBody", "RunView", "ScheduleBody"),
             *("SchedulePage", "ScheduleRun", "ScheduleView"),
+        ),
+        "of operations that are left out",
+    ),
+    **dict.fromkeys(
+        (
+            *("LimitBody", "LimitView", "LimitKeyView"),
+            *("LimitDetail", "LimitList", "DeletedLimit"),
         ),
         "of operations that are left out",
     ),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from leaseq.dispatch.delivery_search import DeliveryPlace, DispatchFacts
 from leaseq.ledger.operation_log import OperationOutcome, OperationRecord
 from leaseq.ledger.services import ServiceRecord
-from leaseq.ledger.task_facts import OpenWorker, Pace
+from leaseq.ledger.task_facts import Line, OpenWorker, Pace
 from leaseq.model import (
     AttemptRecord,
     Lane,
@@ -27,6 +27,18 @@ from leaseq.operations.why.facts import Facts
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 TASK_ID = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"
 WORKER_ID = "a1b2c3d4e5f6a7b8"
+
+
+LINE = Line(
+    limit="stripe",
+    key="acme",
+    concurrency=50,
+    key_concurrency=3,
+    admitted=50,
+    key_admitted=3,
+    ahead=7,
+)
+FREE_LINE = replace(LINE, admitted=49, key_admitted=2)
 
 
 def ago(seconds: float) -> datetime:

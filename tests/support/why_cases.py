@@ -15,9 +15,11 @@ from leaseq.operations.why.answer import CaseName
 from leaseq.operations.why.facts import Facts, UsualRun
 from support.why import (
     BACKLOG,
+    FREE_LINE,
     GONE,
     HELD,
     IN_LANE,
+    LINE,
     NOW,
     NOWHERE,
     PACE,
@@ -197,6 +199,14 @@ FORGED: list[Forged] = [
         "a reaper makes it PENDING",
         next_at=LATER,
     ),
+    Forged(
+        "limit_reached",
+        facts(DUE, line=LINE),
+        "a permit of limit stripe (key acme), behind 7 tasks of the same key: all 3 with this key are given",
+        "when tasks with a permit have ended",
+        action="leaseq limits set stripe",
+    ),
+    Forged("limit_next", facts(DUE, line=FREE_LINE), "and one is free", "a reaper admits it"),
     Forged(
         "due_no_reaper",
         facts(DUE, services=[GONE]),

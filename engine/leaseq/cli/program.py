@@ -60,6 +60,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "workers": ("workers:workers", "List the workers."),
         "stats": ("stats:stats", "Show rates, failures, waits and run times of the last hours."),
         "queues": ("queues:queues", "List the queues, or pause or resume one."),
+        "limits": ("limits:limits", "List the limits, or show, set or delete one."),
         "top": ("top:top", "Show the cluster as it is now, live in a terminal."),
         "failures": (
             "failures:failures",

@@ -25,6 +25,10 @@ class OlderProcesses:
         self._session = session
         self._none_at = float("-inf")
 
+    def forget(self) -> None:
+        """Look again at the next submission."""
+        self._none_at = float("-inf")
+
     async def refuse(self) -> None:
         """Raise `FeatureNeedsUpgrade` where one is alive."""
         if time.monotonic() - self._none_at < LOOK_SECONDS:

@@ -41,6 +41,8 @@ ActionName = Literal[
     "delete_schedule",
     "stop_operation",
     "resume_operation",
+    "put_limit",
+    "delete_limit",
 ]
 ACTIONS: tuple[ActionName, ...] = get_args(ActionName)
 

@@ -25,6 +25,7 @@ MOST_WORKERS = 100
 PACE_ROWS = 2000
 COUNTED_ROWS = 7500
 LOCKED_SECONDS = 1
+MOST_IN_LINE = 10_000
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -79,6 +80,19 @@ class CountedTasks(Struct, frozen=True):
 
     count: int
     is_all: bool
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """The line in which a task waits for a permit of its limit: the permits that the limit and its
+    key have given, and the tasks of the key before it, at most MOST_IN_LINE of each."""
+
+    limit: str
+    key: str
+    concurrency: int | None
+    key_concurrency: int | None
+    admitted: int
+    key_admitted: int
+    ahead: int
 
 
 class Origin(Struct, frozen=True):
@@ -142,6 +156,12 @@ class TaskFacts:
         endings lock it for a moment, too."""
         return await TaskLedger(self._session).find_lockers([task_id], for_seconds=LOCKED_SECONDS)
 
+    async def read_line(self, task_id: str) -> Line | None:
+        """The line of its limit in which this task waits, or None."""
+        params = {"task_id": task_id, "most": MOST_IN_LINE}
+        found = await self._session.fetch("read_line", params, idempotent=True)
+        return _to_line(found[0]) if found else None
+
     async def find_retention(self, type: str) -> float | None:  # noqa: A002
         """How long the ended tasks of a type are kept, in seconds; None: as the configuration
         says."""
@@ -194,11 +214,13 @@ class TaskFacts:
 
 
 _to_remembered = rows.reader(Remembered)
+_to_line = rows.reader(Line)
 _to_open_worker = rows.reader(OpenWorker)
 _to_holder = rows.reader(WorkerRecord)
 
 __all__ = [
     "CountedTasks",
+    "Line",
     "OpenWorker",
     "Origin",
     "Pace",

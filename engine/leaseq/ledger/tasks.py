@@ -62,7 +62,7 @@ class TaskLedger:
         self._session = session
         # Tenants of which each task that is recorded here is listed in `leaseq.unfinished_tasks`.
         self.counted: frozenset[str] = frozenset()
-        self._older = OlderProcesses(session)
+        self.older = OlderProcesses(session)
         # Called with the limits whose tasks have ended or wait.
         self.on_freed: Callable[[Iterable[str]], None] = lambda limits: None
 
@@ -130,7 +130,7 @@ class TaskLedger:
         params = rows.submission_arrays(batch) | options
         labels, bound = rows.label_arrays(batch), rows.bound_arrays(batch)
         if bound is not None:
-            await self._older.refuse()
+            await self.older.refuse()
             params |= bound | {"counted": counted or NOTHING}
             found = await self._session.fetch(
                 "submit_bound", params, conn=conn, idempotent=idempotent

@@ -21,6 +21,8 @@ CaseName = Literal[
     "due_failing",
     "due_lane_full",
     "due",
+    "limit_reached",
+    "limit_next",
     "queue_paused",
     "dispatch_away",
     "row_locked",

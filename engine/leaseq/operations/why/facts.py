@@ -16,7 +16,7 @@ from leaseq.dispatch.delivery_search import DispatchFacts
 from leaseq.ledger.failures import FailureSummary
 from leaseq.ledger.operation_log import OperationRecord
 from leaseq.ledger.services import ServiceRecord
-from leaseq.ledger.task_facts import CountedTasks, OpenWorker, Pace, Remembered
+from leaseq.ledger.task_facts import CountedTasks, Line, OpenWorker, Pace, Remembered
 from leaseq.lifecycle import lane_of
 from leaseq.model import AttemptRecord, Lane, Moment, QueueRecord, TaskSummary, WorkerRecord
 from leaseq.operations.why.wording import moment_after
@@ -58,6 +58,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     pace: Pace | None = None
     backlog_before: CountedTasks | None = None
     usual: UsualRun | None = None  # read for a task that runs
+    line: Line | None = None  # of its limit, in which it waits for a permit
     # The group of the last failure of a task that is FAILED or goes on after it. None: its attempts
     # did not fail, or are not counted yet.
     failure: FailureSummary | None = None

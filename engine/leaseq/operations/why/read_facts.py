@@ -124,6 +124,7 @@ class FactReader:
             services=await self._services.list_services(),
             lockers=await ledger.find_lockers(task.task_id),
             usual=None if task.worker_id is None else await self._read_usual(task),
+            line=await ledger.read_line(task.task_id) if task.in_line else None,
         )
 
     async def _read_failure(

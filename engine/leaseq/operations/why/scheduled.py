@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leaseq.dispatch.backlog import WINDOWED
 from leaseq.errors import CodecMismatch
+from leaseq.ledger.task_facts import Line
 from leaseq.model import TaskSummary
 from leaseq.operations.why.answer import Verdict
 from leaseq.operations.why.ended import newest
@@ -17,6 +18,8 @@ PROMOTED_WITHIN_SECONDS = 1.0
 
 def explain_scheduled(facts: Facts, task: TaskSummary) -> Verdict:
     """A task that is not ready yet."""
+    if facts.line is not None and facts.reapers and not facts.lockers:
+        return _in_line(facts.line, task)
     if facts.ago(task.run_at) >= 0:
         return _due(facts, task)
     if code_of(task.error) in ("unknown_type", "other_version") and task.hand_back_count:
@@ -30,6 +33,30 @@ def explain_scheduled(facts: Facts, task: TaskSummary) -> Verdict:
         next_at=task.run_at,
         since=task.created_at,
         actions=[_cancel(task)],
+    )
+
+
+def _in_line(line: Line, task: TaskSummary) -> Verdict:
+    """A task that waits for a permit of its limit, and for nothing else."""
+    named = f"limit {line.limit}" + (f" (key {line.key})" if line.key else "")
+    behind = f", behind {count(line.ahead, 'task', 'tasks')} of the same key" if line.ahead else ""
+    is_full = line.concurrency is not None and line.admitted >= line.concurrency
+    is_key_full = line.key_concurrency is not None and line.key_admitted >= line.key_concurrency
+    if is_full or is_key_full:
+        whose = "with this key " if is_key_full else ""
+        most = line.key_concurrency if is_key_full else line.concurrency
+        return Verdict(
+            case="limit_reached",
+            sentence=f"It waits for a permit of {named}{behind}: all {most} {whose}are given.",
+            next="it is admitted when tasks with a permit have ended and its turn comes",
+            since=task.run_at,
+            actions=[f"raise the limit: `leaseq limits set {line.limit}`", _cancel(task)],
+        )
+    return Verdict(
+        case="limit_next",
+        sentence=f"It waits for a permit of {named}{behind}, and one is free.",
+        next="a reaper admits it when its turn comes",
+        since=task.run_at,
     )
 
 

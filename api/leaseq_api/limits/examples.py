@@ -1,0 +1,41 @@
+"""Examples of limits in the OpenAPI document."""
+
+from __future__ import annotations
+
+from leaseq_api.example_values import CREATED_AT, STARTED_AT, Examples
+from leaseq_api.limits.schemas import (
+    DeletedLimit,
+    LimitBody,
+    LimitDetail,
+    LimitKeyView,
+    LimitList,
+    LimitView,
+)
+
+_LIMIT = LimitView(
+    name="stripe",
+    concurrency=50,
+    key_concurrency=3,
+    updated_at=CREATED_AT,
+    admitted=50,
+    waiting=812,
+    oldest_at=STARTED_AT,
+)
+LIMIT_EXAMPLES: Examples = {
+    "LimitBody": {
+        "limit": ("At most 50, and 3 of one key", LimitBody(concurrency=50, key_concurrency=3))
+    },
+    "LimitDetail": {
+        "limit": (
+            "A limit that is full",
+            LimitDetail(
+                limit=_LIMIT,
+                keys=[LimitKeyView(tenant="default", key="acme", admitted=3, waiting=700)],
+            ),
+        )
+    },
+    "LimitList": {"page": ("The last page", LimitList(limits=[_LIMIT], next_cursor=None))},
+    "DeletedLimit": {"deleted": ("The limit is deleted", DeletedLimit(name="stripe"))},
+}
+
+__all__ = ["LIMIT_EXAMPLES"]

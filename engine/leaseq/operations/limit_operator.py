@@ -1,0 +1,35 @@
+"""The changes of limits, each recorded under the name of its actor."""
+
+from __future__ import annotations
+
+from leaseq.limits import LimitBounds, check_bounds
+from leaseq.operations.engine import Engine
+from leaseq.operations.operator import Operator
+
+
+class LimitOperator:
+    """Makes, changes and deletes limits for one actor."""
+
+    def __init__(self, operator: Operator, engine: Engine) -> None:
+        self._operator = operator
+        self._limits = engine.limits
+        self._admissions = engine.admissions
+
+    async def put(self, bounds: LimitBounds) -> None:
+        """Make a limit, or change it, and admit what it admits now. Raises `LimitInvalid`."""
+        check_bounds(bounds)
+        async with self._operator.recorded("put_limit", bounds.name) as operation:
+            operation.detail = {
+                "concurrency": bounds.concurrency,
+                "key_concurrency": bounds.key_concurrency,
+            }
+            await self._limits.put(bounds)
+        self._admissions.ask([bounds.name])
+
+    async def delete(self, name: str) -> None:
+        """Delete a limit. Raises `LimitNotFound`, `LimitInUse`."""
+        async with self._operator.recorded("delete_limit", name):
+            await self._limits.delete(name)
+
+
+__all__ = ["LimitOperator"]
