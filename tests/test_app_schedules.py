@@ -102,6 +102,24 @@ async def test_a_declaration_keeps_its_next_time_and_its_pause(app: Leaseq) -> N
         assert later.next_at != first.next_at
 
 
+async def test_a_declaration_has_the_limit_and_the_key_of_its_tasks(app: Leaseq) -> None:
+    app.limit("stripe", concurrency=1)
+
+    @app.every(60, arguments={"customer": "acme-7"})
+    @app.task(limit="stripe", key=lambda customer: customer.split("-")[1])
+    async def charge(customer: str) -> None:
+        """Never run."""
+
+    with pytest.raises(ScheduleInvalid, match="key function of charge raised"):
+        app.every(60, name="b", arguments={"customer": "acme"})(charge)
+    async with app:
+        await app.schedules.declare()
+        found = await app.schedules.find("charge")
+        assert (found.limit_name, found.concurrency_key) == ("stripe", "7")
+        task = await (await app.schedules.run_now("charge")).find()
+        assert (task.limit_name, task.concurrency_key) == ("stripe", "7")
+
+
 async def test_code_leaves_a_schedule_of_another_way_alone(opened: Leaseq) -> None:
     await opened.schedules.put("report", bound(opened), every=60)
     schedules = AppSchedules(opened)

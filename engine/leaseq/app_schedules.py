@@ -70,6 +70,7 @@ class Declared(Struct, frozen=True, kw_only=True):
     name: str
     handler: Handler
     payload: bytes
+    limit_key: str | None
     timing: Timing
     policy: Policy
     jitter_seconds: int
@@ -104,11 +105,12 @@ class AppSchedules:
     def add(self, task: TypedTask[..., Any], timing: Timing, fields: DeclaredFields) -> None:
         """Declare a schedule. Raises `ScheduleInvalid`."""
         handler = task.handler
-        name = fields.get("name", handler.type)
+        name, arguments = fields.get("name", handler.type), fields.get("arguments", {})
         declared = Declared(
             name=name,
             handler=handler,
-            payload=_payload(name, handler, fields.get("arguments", {})),
+            payload=_payload(name, handler, arguments),
+            limit_key=_limit_key(handler, arguments),
             timing=timing,
             policy=_policy(fields),
             jitter_seconds=fields.get("jitter", 0),
@@ -204,7 +206,10 @@ class AppSchedules:
 
     def _define(self, declared: Declared, engine: Engine) -> Definition:
         request = Request(
-            type=declared.handler.type, payload=declared.payload, codec=declared.handler.codec
+            type=declared.handler.type,
+            payload=declared.payload,
+            codec=declared.handler.codec,
+            limit_key=declared.limit_key,
         )
         config = replace(engine.config, require_idempotency_key=False)
         submission = accept(
@@ -231,6 +236,13 @@ def _payload(name: str, handler: Handler, arguments: Mapping[str, Any]) -> bytes
             f"the arguments of schedule {name!r} do not fit: {error}", field="arguments"
         ) from None
     return payload
+
+
+def _limit_key(handler: Handler, arguments: Mapping[str, Any]) -> str | None:
+    try:
+        return handler.limit_key((), dict(arguments))
+    except SubmissionInvalid as error:
+        raise ScheduleInvalid(str(error), field="arguments") from error
 
 
 def by_cron(expression: str, tz: str, fields: DeclaredFields) -> Timing:

@@ -708,6 +708,7 @@ export interface ScheduleBody {
   max_attempts?: number | null;
   timeout_seconds?: number | null;
   labels?: Json;
+  concurrency_key?: string | null;
 }
 
 export interface SchedulePage {
@@ -736,6 +737,8 @@ export interface ScheduleView {
   max_attempts: number;
   timeout_seconds: number;
   labels: Json;
+  limit: string | null;
+  concurrency_key: string | null;
   catch_up: "all" | "once" | "skip";
   max_catch_up: number;
   overlap: "allow" | "skip" | "wait";

@@ -7,7 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from support.api import Api
+from leaseq.config import Config
+from leaseq.ledger.task_types import TaskType, TypeLedger
+from leaseq.limits import BY_FUNCTION, LimitBounds
+from support.api import Api, open_api
 
 REQUEST = "0199c6d2-7f3a-7cc4-b2a8-9d1f6a0c4e11"
 BODY: dict[str, Any] = {
@@ -128,3 +131,28 @@ async def test_a_key_that_is_bound_to_a_tenant_sees_its_own(api: Api) -> None:
     everyone = (await api.client.get("/api/schedules")).json()["schedules"]
     assert [each["tenant"] for each in everyone] == ["acme", "default"]
     assert (await api.client.get("/api/schedules/own")).status_code == 404
+
+
+async def test_a_schedule_has_the_limit_of_its_type_and_a_key(
+    config: Config, type_ledger: TypeLedger
+) -> None:
+    await type_ledger.register_types(
+        [
+            TaskType("charge", "billing", None, limit_name="stripe", limit_key="customer"),
+            TaskType("mail", "billing", None, limit_name="stripe", limit_key=BY_FUNCTION),
+        ]
+    )
+    async with open_api(config) as api:
+        made = (await put(api, type="charge", payload={"customer": "acme"})).json()
+        assert (made["limit"], made["concurrency_key"]) == ("stripe", "acme")
+        assert (await put(api, type="mail")).json()["code"] == "submission_invalid"
+        made = (await put(api, type="mail", concurrency_key="b")).json()
+        assert (made["limit"], made["concurrency_key"]) == ("stripe", "b")
+        assert (await put(api, concurrency_key="b")).json()["code"] == "submission_invalid"
+        refused = await api.client.post("/api/schedules/daily/run")
+        assert (refused.status_code, refused.json()["code"]) == (422, "limit_unknown")
+        await api.service.engine.limits.put(LimitBounds(name="stripe", concurrency=1))
+        ran = await api.client.post("/api/schedules/daily/run")
+        await api.service.engine.admissions.aclose()
+        task = (await api.client.get(ran.headers["location"])).json()
+        assert (task["type"], task["state"]) == ("mail", "PENDING")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.operations.open_engine import open_engine
+from support.clockwork import Clockwork
 from support.reaper import WINDOW, FakeClock, Stage
 
 
@@ -31,6 +32,12 @@ async def narrow(config: Config) -> AsyncIterator[Stage]:
     """The same, with lanes that hold no more than ten deliveries."""
     async with staged(replace(config, dispatch_window=WINDOW)) as stage:
         yield stage
+
+
+@pytest.fixture
+def clockwork(stage: Stage) -> Clockwork:
+    """Schedules of the stage, and reapers that fire them."""
+    return Clockwork(stage)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from leaseq.loop import run_forever
 from leaseq.model import State
 from leaseq.operations.engine import Engine
 from leaseq_reaper.duties.admit import Admit
+from leaseq_reaper.duties.fire import Fire
 from leaseq_reaper.duties.promote import Promote
 from support.client import Client
 from support.reaper import reconciler
@@ -31,6 +32,7 @@ async def reaping(engine: Engine) -> AsyncIterator[None]:
     duties = {
         "promote": Promote(engine.stores).run_once,
         "admit": Admit(engine.stores).run_once,
+        "fire": Fire(engine.stores, engine.config).run_once,
         "reconcile": reconciler(engine).run_once,
     }
     work = [
@@ -72,6 +74,10 @@ class Watched:
                     self.running[what] -= 1
 
         self.charge = charge
+
+    async def schedules_ended(self, client: Client) -> bool:
+        """Whether each of these tasks has run, of an occurrence and by hand."""
+        return all(self.runs[n] >= 2 for n in range(1, 21)) and await ended(client)
 
 
 async def ended(client: Client) -> bool:
@@ -118,6 +124,25 @@ async def test_a_limit_holds_when_redis_loses_everything(config: Config, client:
         )
         await until(lambda: ended(client), seconds=60)
     assert watched.most["all"] <= 3
+
+
+async def test_a_limit_holds_for_tasks_of_schedules(config: Config, client: Client) -> None:
+    watched = Watched(config)
+    async with (
+        watched.app,
+        working(config, watched.app, concurrency=8, registers=True),
+        reaping(client.engine),
+    ):
+        for n in range(1, 21):
+            task = watched.charge.bind(customer="abc"[n % 3], n=n)
+            await watched.app.schedules.put(f"s{n}", task, every=3600)
+        await client.rows(
+            "update leaseq.schedules set next_at = now() - interval '1 s', due_at = now() returning 1"
+        )
+        await asyncio.gather(*[watched.app.schedules.run_now(f"s{n}") for n in range(1, 21)])
+        await until(lambda: watched.schedules_ended(client), seconds=60)
+    assert watched.most["all"] <= 3
+    assert max(watched.most[key] for key in "abc") <= 2
 
 
 async def test_without_a_reaper_an_ending_admits_the_next_task(

@@ -38,6 +38,8 @@ def _view(**more: Any) -> ScheduleView:
         max_attempts=5,
         timeout_seconds=300.0,
         labels={},
+        limit=None,
+        concurrency_key=None,
         catch_up="once",
         max_catch_up=10,
         overlap="skip",

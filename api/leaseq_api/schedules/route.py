@@ -96,6 +96,7 @@ async def show_schedule(
         "payload_not_encoded",
         "payload_too_large",
         "unknown_type",
+        "feature_needs_upgrade",
     ),
 )
 async def put_schedule(
@@ -157,7 +158,11 @@ async def resume_schedule(
     body=RunBody,
     body_required=False,
     codes=change_codes(
-        "schedule_not_found", "json_invalid", "media_type_unsupported", "schedule_invalid"
+        "schedule_not_found",
+        "json_invalid",
+        "media_type_unsupported",
+        "schedule_invalid",
+        "limit_unknown",
     ),
 )
 async def run_schedule(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.labels import MAX_LABELS, NAME_PATTERN, VALUE_MAX_LENGTH
+from leaseq.limits import KEY_MAX_LENGTH
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS
 from leaseq.operations.submission import Request
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
@@ -100,6 +101,15 @@ class ScheduleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         | None
     ) = None
     labels: Labels | None = None
+    concurrency_key: (
+        Annotated[
+            str,
+            described(
+                "Of each task; default: from the payload", minLength=1, maxLength=KEY_MAX_LENGTH
+            ),
+        ]
+        | None
+    ) = None
 
     def to_request(self) -> Request:
         """The submission of each of its tasks."""
@@ -112,6 +122,7 @@ class ScheduleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 max_attempts=self.max_attempts,
                 timeout_seconds=self.timeout_seconds,
                 labels=self.labels,
+                concurrency_key=self.concurrency_key,
             ),
         )
 
@@ -143,6 +154,8 @@ class ScheduleView(Struct, frozen=True, kw_only=True):
     max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)]
     timeout_seconds: Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
     labels: dict[str, str]
+    limit: Annotated[Name | None, Meta(description="The limit whose permits its tasks wait for")]
+    concurrency_key: str | None
     catch_up: CatchUp
     max_catch_up: Annotated[int, Meta(ge=1)]
     overlap: Overlap

@@ -18,7 +18,7 @@ _NAMES: dict[Priority, PriorityName] = {
     Priority.NORMAL: "normal",
     Priority.LOW: "low",
 }
-_OWN = {"description", "priority", "payload", "next_times", "runs"}
+_OWN = {"description", "priority", "limit", "payload", "next_times", "runs"}
 
 
 def schedule_view(
@@ -36,6 +36,7 @@ def schedule_view(
     return ScheduleView(
         description=describe(schedule.timing),
         priority=_NAMES[schedule.priority],
+        limit=schedule.limit_name,
         payload=Raw(schedule.payload) if whole and contents else UNSET,
         next_times=schedule.preview(previewed) if whole else UNSET,
         runs=UNSET if runs is None else runs,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import psycopg
 from msgspec import Struct
 
+from leaseq.errors import LimitUnknown
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.rows import lane, reader
 from leaseq.ledger.session import Session
@@ -31,7 +34,7 @@ class Firing(Struct, frozen=True, kw_only=True):
 
 
 class FiredTask(Struct, frozen=True):
-    """A task that was created by a schedule."""
+    """A task that was created by a schedule. One with a `limit` waits for its permit, and is not pushed."""
 
     tenant: str
     name: str
@@ -39,6 +42,7 @@ class FiredTask(Struct, frozen=True):
     type: str
     queue: str
     lane: Lane
+    limit: str | None
 
 
 class Fired(Struct, frozen=True, kw_only=True):
@@ -56,13 +60,15 @@ class Fired(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True):
-    """The answer to a run by hand. `created` is false if the request came before."""
+    """The answer to a run by hand. `created` is false if the request came before. A task with a
+    `limit` waits for its permit, and is not pushed."""
 
     task_id: str
     queue: str
     lane: Lane
     type: str
     created: bool
+    limit: str | None = None
 
 
 class ScheduleLedger:
@@ -80,7 +86,8 @@ class ScheduleLedger:
         """Create the tasks of these schedules and move their next times, of each in full or not at
         all.
 
-        After an error it is unknown which were fired. To send the same batch again is safe.
+        After an error it is unknown which were fired. To send the same batch again is safe. Raises
+        `LimitUnknown` where the limit of one does not exist any more; then none was fired.
         """
         params: dict[str, Any] = {
             "tenants": quoted([one.due.tenant for one in firings]),
@@ -99,7 +106,8 @@ class ScheduleLedger:
             "retention": retention_seconds,
             "kept": KEPT_RUNS,
         }
-        return _fired(await self._session.fetch("fire_schedules", params))
+        with _limit_known():
+            return _fired(await self._session.fetch("fire_schedules", params))
 
     async def postpone(self, schedules: Sequence[DueSchedule], *, seconds: float) -> None:
         """Look at these again after so many seconds."""
@@ -159,6 +167,8 @@ class ScheduleLedger:
             "priority": int(task.priority),
             "max_attempts": task.max_attempts,
             "timeout_seconds": task.timeout_seconds,
+            "limit_name": task.limit,
+            "concurrency_key": task.concurrency_key,
             "catch_up": policy.catch_up,
             "max_catch_up": policy.max_catch_up,
             "overlap": policy.overlap,
@@ -198,7 +208,8 @@ class ScheduleLedger:
     async def run(
         self, tenant: str, name: str, *, request: str, task_id: str, retention_seconds: float
     ) -> Run | None:
-        """Create a task of a schedule now, once for each request. None: there is no such schedule."""
+        """Create a task of a schedule now, once for each request. None: there is no such schedule.
+        Raises `LimitUnknown`, and then nothing was recorded."""
         params = {
             "tenant": tenant,
             "name": name,
@@ -208,7 +219,8 @@ class ScheduleLedger:
             "kept": KEPT_RUNS,
         }
         while True:
-            found = await self._session.fetch("run_schedule", params, idempotent=True)
+            with _limit_known():
+                found = await self._session.fetch("run_schedule", params, idempotent=True)
             if not found:
                 return None
             (row,) = found
@@ -216,7 +228,18 @@ class ScheduleLedger:
                 placed = lane(row.priority, 0, 0)
                 # A statement that was sent twice finds the key of the first time.
                 created = row.created or row.task_id == task_id
-                return Run(row.task_id, row.queue, placed, row.type, created)
+                return Run(row.task_id, row.queue, placed, row.type, created, row.limit_name)
+
+
+@contextmanager
+def _limit_known() -> Iterator[None]:
+    """Raise `LimitUnknown` where a statement within the block finds no limit."""
+    try:
+        yield
+    except (psycopg.errors.NotNullViolation, psycopg.errors.ForeignKeyViolation) as error:
+        if error.diag.table_name != "limited":
+            raise
+        raise LimitUnknown("the limit of its tasks does not exist any more") from error
 
 
 def _key(name: str, at: datetime) -> str:
@@ -239,7 +262,9 @@ def _fired(rows: Sequence[Any]) -> Fired:
         fired.taken.add(key)
         if row.task_id is not None:
             placed = lane(row.priority, 0, 0)
-            fired.tasks.append(FiredTask(*key, row.task_id, row.type, row.queue, placed))
+            fired.tasks.append(
+                FiredTask(*key, row.task_id, row.type, row.queue, placed, row.limit_name)
+            )
         if row.waits:
             fired.waiting.add(key)
         elif row.missed:

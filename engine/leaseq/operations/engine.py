@@ -110,7 +110,7 @@ class Engine:
         self.access = Access(stores.api_keys, stores.tenants, stores.secrets)
         self.quotas = Quotas(stores.quotas, stores.tasks)
         self.failures = stores.failures
-        self.schedules = Schedules(stores, self.pusher, config)
+        self.schedules = Schedules(stores, self.pusher, self.admissions, config)
         self.limits = stores.limits
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)

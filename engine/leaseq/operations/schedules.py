@@ -18,6 +18,7 @@ from leaseq.ledger.schedules import Run
 from leaseq.metrics.tally import TALLY
 from leaseq.model import NAME
 from leaseq.observability.telemetry import emit
+from leaseq.operations.admissions import Admissions
 from leaseq.operations.push import Pusher
 from leaseq.operations.stores import Stores
 from leaseq.schedules.plan import (
@@ -41,14 +42,19 @@ CODE = "code:"
 class Schedules:
     """The schedules of a ledger."""
 
-    def __init__(self, stores: Stores, pusher: Pusher, config: Config) -> None:
+    def __init__(
+        self, stores: Stores, pusher: Pusher, admissions: Admissions, config: Config
+    ) -> None:
         self._ledger = stores.schedules
         self._followed = stores.followed
         self._pusher = pusher
+        self._admissions = admissions
+        self._older = stores.tasks.older
         self._retention = config.idempotency_retention_seconds
 
     async def put(self, definition: Definition) -> Schedule:
-        """Create a schedule, or replace its definition. Raises `ScheduleInvalid`.
+        """Create a schedule, or replace its definition. Raises `ScheduleInvalid`, and for
+        tasks with a limit `FeatureNeedsUpgrade`.
 
         One that is paused stays paused. A definition by code leaves a schedule alone that was put by
         another way.
@@ -60,6 +66,8 @@ class Schedules:
             wanted = _anchored(definition, seen, now)
             if seen is not None and (_is_same(seen, wanted) or _is_foreign(seen, wanted)):
                 return seen
+            if wanted.submission.limit is not None:
+                await self._older.refuse()
             if seen is not None and seen.timing == wanted.timing:
                 next_at = seen.next_at
             else:
@@ -129,7 +137,7 @@ class Schedules:
 
     async def run_now(self, tenant: str, name: str, *, request: str | None = None) -> Run:
         """Create a task of a schedule now, paused or not, without regard to overlap. A `request`
-        that comes twice returns the same task. Raises `ScheduleNotFound`."""
+        that comes twice returns the same task. Raises `ScheduleNotFound`, `LimitUnknown`."""
         task_id = new_task_id()
         request = task_id if request is None else _check_request(request)
         run = await self._ledger.run(
@@ -138,7 +146,10 @@ class Schedules:
         if run is None:
             raise ScheduleNotFound(f"there is no schedule {name!r:.150}")
         if run.created:
-            self._pusher.offer([(run.queue, run.lane, run.task_id)])
+            if run.limit is None:
+                self._pusher.offer([(run.queue, run.lane, run.task_id)])
+            else:
+                self._admissions.ask([run.limit])
             TALLY.of_task(run.queue, run.type).created += 1
             emit("schedule.fired", tenant=tenant, schedule=name, task_id=run.task_id)
         return run
@@ -215,6 +226,8 @@ def _is_same(seen: Schedule, wanted: Definition) -> bool:
     fields = ("type", "queue", "payload", "headers", "priority", "max_attempts", "timeout_seconds")
     before += [getattr(seen, field) for field in fields]
     after += [getattr(task, field) for field in fields]
+    before += [seen.limit_name, seen.concurrency_key]
+    after += [task.limit, task.concurrency_key]
     return before == after and same_labels(seen.labels, task.labels)
 
 

@@ -55,6 +55,8 @@ class Schedule(Struct, frozen=True, kw_only=True):
     priority: Priority
     max_attempts: int
     timeout_seconds: float
+    limit_name: str | None
+    concurrency_key: str | None
     catch_up: CatchUp
     max_catch_up: int
     overlap: Overlap
@@ -127,6 +129,7 @@ class DueSchedule(Struct, frozen=True, kw_only=True):
     next_at: datetime
     due_at: datetime
     now: datetime
+    missing_limit: str | None = None  # of its tasks, where it does not exist
 
 
 def timing_of(row: Schedule | DueSchedule) -> Timing:

@@ -4,7 +4,8 @@ A pass reads the due schedules, computes what each does (`leaseq.schedules.plan`
 to the ledger. The statement takes a schedule only as it was read, so any number of reapers may fire
 at the same time, and a reaper that was frozen fires nothing a second time (docs/lifecycle.md).
 
-After the commit the tasks are pushed. This reaper owns the window "fired, not pushed" while it
+After the commit the tasks are pushed. Tasks with a limit are not: they wait for a permit, which the
+duty `admit` gives. This reaper owns the window "fired, not pushed" while it
 lives, and pushes again in its next pass. If it dies, or more than UNSENT tasks wait for Redis, the
 tasks are stranded, and the reconciler owns them.
 
@@ -23,7 +24,7 @@ from datetime import timedelta
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.dispatch.queue_lists import QueueLane
-from leaseq.errors import ServerUnreachable
+from leaseq.errors import LimitUnknown, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.schedules import Fired, Firing
 from leaseq.ledger.session import Locked
@@ -106,7 +107,8 @@ class Fire:
         reach("fire.committed")
         _tell(batch, fired)
         for task in fired.tasks:
-            self._unsent.setdefault((task.queue, task.lane), []).append(task.task_id)
+            if task.limit is None:
+                self._unsent.setdefault((task.queue, task.lane), []).append(task.task_id)
         await self._send()
         return len(fired.taken)
 
@@ -150,7 +152,12 @@ class Fire:
 
 
 def _firing(due: DueSchedule) -> Firing:
-    """Decide about one due schedule. Occurrences within its jitter are not due yet."""
+    """Decide about one due schedule. Occurrences within its jitter are not due yet.
+    Raises `LimitUnknown`."""
+    if due.missing_limit is not None:
+        raise LimitUnknown(
+            f"there is no limit {due.missing_limit}: make it, or put the schedule again"
+        )
     policy = Policy(catch_up=due.catch_up, max_catch_up=due.max_catch_up, overlap=due.overlap)
     delay = timedelta(seconds=jitter_seconds(due.tenant, due.name, due.jitter_seconds))
     planned = plan(timing_of(due), policy, due.next_at, max(due.now - delay, due.next_at))
@@ -190,7 +197,7 @@ def _tell(batch: Sequence[Firing], fired: Fired) -> None:
                 task_id=task.task_id,
                 type=task.type,
                 queue=task.queue,
-                state="PENDING",
+                state="PENDING" if task.limit is None else "SCHEDULED",
             )
             emit(
                 "schedule.fired",

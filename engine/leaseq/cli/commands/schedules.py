@@ -80,6 +80,8 @@ def show(name: str, tenant: str, as_json: bool) -> None:
         return
     print_line(styled(found.name, "bold"), describe(found.timing), f"in {found.tz}")
     print_line(f"submits {found.type} to {found.queue}, by {found.source}")
+    if found.limit_name is not None:
+        print_line(f"limit {found.limit_name}, key {found.concurrency_key or '-'}")
     print_line(
         f"catch-up {found.catch_up}, overlap {found.overlap}, jitter {found.jitter_seconds} s; "
         f"{found.fired} fired, {found.missed} missed, {found.skipped} skipped"

@@ -1,4 +1,4 @@
--- fire: none -> PENDING, for occurrences of schedules, together with the next time of each. Two
+-- fire: none -> PENDING or SCHEDULED, for occurrences of schedules, together with the next time of each. Two
 -- reapers, or one that was frozen, may send the same batch: a schedule is taken only if its next
 -- time and its revision are as they were read, it is not paused, and no other transaction has it
 -- locked. Zero rows for a schedule: it was not taken, and nothing of it changed. The idempotency key
@@ -7,6 +7,9 @@
 -- the occurrence, or waits: it keeps its next time and is looked at again later. The last task is
 -- that of the row as it was read (a run by hand changes the revision), so this statement sees the
 -- task; where it ends meanwhile, the occurrence is skipped or waits once more.
+-- A task with a limit is SCHEDULED, and waits in the line of its limit, as in submit_bound.sql. The
+-- statement locks no guard. A limit that does not exist is an error, 23502, and one that is deleted
+-- meanwhile is 23503: then nothing of the batch is fired.
 -- Each schedule has its occurrences newest first, in arrays as text. Those of `ids` stand in a
 -- subquery for the reason in submit_tasks.sql. `in (select ...) is true` keeps a look into a hash
 -- instead of a join, which without hash joins would compare each with each.
@@ -51,7 +54,7 @@ with due as materialized (
     where s.tenant = j.tenant and s.name = j.name
     returning
         s.tenant, s.name, s.type, s.queue, s.payload, s.headers, s.labels, s.priority, s.max_attempts, s.timeout_seconds, s.overlap,
-        j.busy, j.missed, j.ids, j.ats, j.keys
+        s.limit_name, s.concurrency_key, j.busy, j.missed, j.ids, j.ats, j.keys
 ), occurrences as materialized (
     select m.*, o.id, o.at, o.key
     from moved as m
@@ -74,15 +77,23 @@ with due as materialized (
     select * from occurrences where (id in (select task_id from keyed)) is true
 ), created as (
     insert into leaseq.tasks (
-        id, tenant, queue, type, payload, headers, idempotency_key, state, priority, max_attempts, timeout_seconds
+        id, tenant, queue, type, payload, headers, idempotency_key, state, priority, max_attempts, timeout_seconds,
+        traits, limit_name, concurrency_key
     )
     select
         id, tenant, queue, type, payload,
         (coalesce(headers::jsonb, '{}') || jsonb_build_object(
             'scheduled_at', to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         ))::json,
-        key, 'PENDING', priority, max_attempts, timeout_seconds
+        key, case when limit_name is null then 'PENDING' else 'SCHEDULED' end, priority, max_attempts, timeout_seconds,
+        case when limit_name is not null then 1::smallint end, limit_name, concurrency_key
     from fired
+), lined as (
+    insert into leaseq.limited (task_id, limit_id, tenant, key, priority, due)
+    select f.id, l.id, f.tenant, coalesce(f.concurrency_key, ''), f.priority, true
+    from fired as f
+    left join leaseq.limits as l on l.name = f.limit_name
+    where f.limit_name is not null
 ), labelled as (
     insert into leaseq.labels (name, value, tenant, task_id)
     select l.key, l.value, f.tenant, f.id
@@ -103,8 +114,8 @@ with due as materialized (
     select tenant, queue, count(*) from listed group by tenant, queue
 )
 select
-    tenant, name, type, queue, priority, null::text as task_id, missed,
+    tenant, name, type, queue, priority, null::text as task_id, limit_name, missed,
     case when busy and overlap = 'skip' then cardinality(ids) else 0 end as skipped, busy and overlap = 'wait' as waits
 from moved
 union all
-select tenant, name, type, queue, priority, id::text, 0, 0, false from fired
+select tenant, name, type, queue, priority, id::text, limit_name, 0, 0, false from fired

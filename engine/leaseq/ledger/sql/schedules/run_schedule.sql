@@ -1,7 +1,8 @@
--- fire: none -> PENDING, for one task of a schedule besides its times, paused or not. Zero rows: there
+-- fire: none -> PENDING or SCHEDULED, for one task of a schedule besides its times, paused or not. Zero rows: there
 -- is no such schedule. The key stands for the request: sent again it returns the same task, or null
 -- where another transaction has just taken it, and the statement has to be sent again. The
--- revision changes, so that a firing that was read before does not overlook this task.
+-- revision changes, so that a firing that was read before does not overlook this task. A task
+-- with a limit is SCHEDULED, as in fire_schedules.sql, with the same errors.
 with mine as materialized (
     select * from leaseq.schedules where tenant = %(tenant)s and name = %(name)s for update
 ), keyed as (
@@ -25,15 +26,23 @@ with mine as materialized (
     where s.tenant = f.tenant and s.name = f.name
 ), created as (
     insert into leaseq.tasks (
-        id, tenant, queue, type, payload, headers, idempotency_key, state, priority, max_attempts, timeout_seconds
+        id, tenant, queue, type, payload, headers, idempotency_key, state, priority, max_attempts, timeout_seconds,
+        traits, limit_name, concurrency_key
     )
     select
         %(id)s::uuid, tenant, queue, type, payload,
         (coalesce(headers::jsonb, '{}') || jsonb_build_object(
             'scheduled_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         ))::json,
-        %(key)s, 'PENDING', priority, max_attempts, timeout_seconds
+        %(key)s, case when limit_name is null then 'PENDING' else 'SCHEDULED' end, priority, max_attempts, timeout_seconds,
+        case when limit_name is not null then 1::smallint end, limit_name, concurrency_key
     from fired
+), lined as (
+    insert into leaseq.limited (task_id, limit_id, tenant, key, priority, due)
+    select %(id)s::uuid, l.id, f.tenant, coalesce(f.concurrency_key, ''), f.priority, true
+    from fired as f
+    left join leaseq.limits as l on l.name = f.limit_name
+    where f.limit_name is not null
 ), labelled as (
     insert into leaseq.labels (name, value, tenant, task_id)
     select l.key, l.value, f.tenant, %(id)s::uuid
@@ -54,7 +63,7 @@ with mine as materialized (
     select tenant, queue, count(*) from listed group by tenant, queue
 )
 select
-    m.queue, m.priority, m.type, exists (select from keyed) as created,
+    m.queue, m.priority, m.type, m.limit_name, exists (select from keyed) as created,
     coalesce(
         (select task_id from keyed),
         (select k.task_id from leaseq.idempotency_keys as k where k.tenant = %(tenant)s and k.key = %(key)s)
