@@ -33,6 +33,14 @@ class Firing(Struct, frozen=True, kw_only=True):
     missed: int
 
 
+class NextTime(Struct, frozen=True):
+    """The right next time of a schedule that was seen with a wrong one."""
+
+    seen: DueSchedule
+    next_at: datetime | None
+    next_due: datetime | None
+
+
 class FiredTask(Struct, frozen=True):
     """A task that was created by a schedule. One with a `limit` waits for its permit, and is not pushed."""
 
@@ -108,6 +116,24 @@ class ScheduleLedger:
         }
         with _limit_known():
             return _fired(await self._session.fetch("fire_schedules", params))
+
+    async def list_zoned(self, *, after: tuple[str, str], limit: int) -> list[DueSchedule]:
+        """Schedules whose next time to come depends on the rules of a time zone, behind a position."""
+        params = {"after_tenant": after[0], "after_name": after[1], "limit": limit}
+        found = await self._session.fetch("list_zoned_schedules", params, idempotent=True)
+        return [_to_due(row) for row in found]
+
+    async def refresh(self, changed: Sequence[NextTime]) -> None:
+        """Correct the next times of schedules that are still as they were read."""
+        params = {
+            "tenants": quoted([one.seen.tenant for one in changed]),
+            "names": quoted([one.seen.name for one in changed]),
+            "revisions": words([one.seen.revision for one in changed]),
+            "wases": _moments([one.seen.next_at for one in changed]),
+            "nexts": _moments([one.next_at for one in changed]),
+            "dues": _moments([one.next_due for one in changed]),
+        }
+        await self._session.fetch("refresh_schedules", params, idempotent=True)
 
     async def postpone(self, schedules: Sequence[DueSchedule], *, seconds: float) -> None:
         """Look at these again after so many seconds."""
@@ -277,4 +303,4 @@ def _fired(rows: Sequence[Any]) -> Fired:
 _to_due = reader(DueSchedule)
 _to_schedule = reader(Schedule)
 
-__all__ = ["KEY_PREFIX", "Fired", "FiredTask", "Firing", "Run", "ScheduleLedger"]
+__all__ = ["KEY_PREFIX", "Fired", "FiredTask", "Firing", "NextTime", "Run", "ScheduleLedger"]

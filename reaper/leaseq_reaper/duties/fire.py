@@ -10,8 +10,8 @@ lives, and pushes again in its next pass. If it dies, or more than UNSENT tasks 
 tasks are stranded, and the reconciler owns them.
 
 A schedule that cannot be computed or fired is reported, and looked at again after POSTPONE_SECONDS,
-so that it holds up no other one. A zone whose rules have changed since a next time was computed is
-taken over by `RefreshSchedules`.
+so that it holds up no other one. After the start of the reaper, `RefreshSchedules` takes over zones
+whose rules have changed since a next time was computed.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from leaseq.operations.stores import Stores
 from leaseq.safe_text.exceptions import told
 from leaseq.schedules.plan import Policy, jitter_seconds, plan
 from leaseq.schedules.schedule import DueSchedule, timing_of
+from leaseq_reaper.duties.refresh_schedules import RefreshSchedules
 from leaseq_reaper.duties.suspicion import Clock
 
 INTERVAL_SECONDS = 0.25
@@ -58,6 +59,7 @@ class Fire:
         self._dispatcher = stores.dispatcher
         self._retention = config.idempotency_retention_seconds
         self._clock = clock
+        self._refresh = RefreshSchedules(stores.schedules)
         self._unsent: dict[QueueLane, list[str]] = {}  # fired, not pushed
         self._trouble: Exception | None = None
 
@@ -67,6 +69,7 @@ class Fire:
         await self._send()
         while await self._round() and self._clock() < until:
             pass
+        await self._refresh.run_once()
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
             raise trouble
