@@ -83,8 +83,8 @@ def test_sound_servers(leaseq: Command, config: Config) -> None:
 
 def test_everything_that_is_wrong_in_one_run(leaseq: Command) -> None:
     postgres, redis = (
-        f"postgresql://u:secret@127.0.0.1:{free_port()}/x",
-        f"redis://:secret@127.0.0.1:{free_port()}/0",
+        f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x",
+        f"redis://:hunter2@127.0.0.1:{free_port()}/0",
     )
     result = leaseq(
         "check",
@@ -104,7 +104,7 @@ def test_everything_that_is_wrong_in_one_run(leaseq: Command) -> None:
     assert "LEASEQ_STRICT_TYPES=false" in result.stdout.splitlines(), (
         "in the words that the variable takes"
     )
-    assert "secret" not in result.stdout
+    assert "hunter2" not in result.stdout
 
 
 def test_check_as_json_for_scripts(leaseq: Command, config: Config) -> None:
