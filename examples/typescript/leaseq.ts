@@ -1203,7 +1203,7 @@ export interface Operations {
     path: "/api/schedules/{schedule}";
     query: {};
     body: undefined;
-    answer: ;
+    answer: undefined;
   };
   pause_schedule: {
     method: "POST";

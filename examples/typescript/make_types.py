@@ -70,7 +70,7 @@ def _operation(operation: Tree, method: str, path: str) -> str:
         f"  {operation['operationId']}: {{\n"
         f'    method: "{method}";\n    path: "{path}";\n'
         f"    query: {{{query}{' ' if query else ''}}};\n"
-        f"    body: {body or 'undefined'};\n    answer: {_either(answers)};\n  }};\n"
+        f"    body: {body or 'undefined'};\n    answer: {_either(answers) or 'undefined'};\n  }};\n"
     )
 
 

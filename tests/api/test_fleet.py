@@ -10,7 +10,6 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import FleetLedger
 from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.tasks import TaskLedger
-from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Priority
 from leaseq.operations.running import first_ids
 from support.api import Api, problem
@@ -52,7 +51,7 @@ async def test_what_runs_is_not_known_without_redis(
     async def away(*_: object, **__: object) -> None:
         raise ServerUnreachable("Redis does not answer")
 
-    await open_worker(WorkerLedger(api.service.lists.session))
+    await open_worker(api.service.engine.stores.workers)
     monkeypatch.setattr(api.service.engine.stores.holdings, "_read_leases", away)
     found = await api.get("/api/running")
     assert (found["redis"], found["held"], found["tasks"]) == ("away", None, None)

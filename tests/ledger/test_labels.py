@@ -187,6 +187,7 @@ async def test_a_page_reads_a_bounded_number_of_rows(
         "state": None,
         "queue": None,
         "type": "unheard.of",
+        "error": None,
     }
     params |= {"names": ["env"], "values": ["live"], "rows": LOOKED_AT, "share": 2, "limit": 5}
     query = "explain (analyze, format json) " + STATEMENTS["list_labelled"]

@@ -100,7 +100,7 @@ async def test_a_pasted_id_leads_to_why_from_any_page(api: Api, tmp_path: Path) 
         for entry in MENU:
             await tab.visit(f"{origin}{entry.path}")
             await tab.press("/")
-            await tab.until("document.activeElement.id === 'goto'")
+            await tab.until("document.activeElement?.id === 'goto'")
             await tab.call("Input.insertText", text=task_id)
             await tab.press("Enter")
             await tab.until(f"location.pathname === '/ui/tasks/{task_id}'")

@@ -128,6 +128,10 @@ class Experiment:
                 self._arm()
                 self._begin()
                 self._steering = asyncio.create_task(self._schedule("put"))
+            case Provocation.FAILURE:
+                self._arm()
+                self._begin()
+                self._steering = asyncio.create_task(self._fail())
             case Provocation.FLUSH:
                 return await self._lose_deliveries()
             case Provocation.CROWD:
@@ -198,6 +202,11 @@ class Experiment:
         }
         async with asyncio.timeout(REACH_SECONDS):
             await self._post("/api/operations", json=body)
+
+    async def _fail(self) -> None:
+        """Submit a task that fails, as soon as an API can."""
+        async with asyncio.timeout(REACH_SECONDS):
+            await self._post("/api/tasks", json={"type": "refuse", "payload": {}})
 
     async def _schedule(self, method: str) -> None:
         """Put a schedule that is due each second, or delete it, as soon as an API can."""

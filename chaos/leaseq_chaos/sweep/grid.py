@@ -47,6 +47,7 @@ class Provocation(StrEnum):
     OPERATION = "operation"  # a queue that is not paused is resumed
     BULK = "bulk"  # an operation on many tasks, whose list names a task that does not exist
     SCHEDULE = "schedule"  # a schedule that is due each second until the action is done
+    FAILURE = "failure"  # a task fails
     CROWD = "crowd"  # more tasks wait than their lane holds, and workers then take them
 
 
@@ -107,6 +108,7 @@ PLACES: Mapping[str, Place] = {
     "operation.done": Place(Provocation.OPERATION),
     "bulk.acted": Place(Provocation.BULK),
     "bulk.moved": Place(Provocation.BULK),
+    "failures.counted": Place(Provocation.FAILURE),
     "orphans.settled": Place(Provocation.ORPHANS),
 }
 
