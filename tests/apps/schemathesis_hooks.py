@@ -3,8 +3,9 @@
 A key that comes again with another content is refused, so that a key which was sent before is
 replaced. A tenant of an API key has to exist, so that keys are created without one, and its burst
 is at least a tenth of its rate. Its name has printable characters, which no pattern of the document
-can list. A cursor of failures comes from a page, so that one that was made up is left out. An
-operation on many tasks names some of them. An answer is held for as long as the client asks, so
+can list. A cursor of failures comes from a page, so that one that was made up is left out. A list of
+tasks takes an error or a key, and a schedule has an expression or an interval. An operation on many
+tasks names some of them. An answer is held for as long as the client asks, so
 that a long but valid `wait` is shortened. Everything else is sent as it was made.
 """
 
@@ -45,6 +46,8 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     _change_bodies(case)
     if case.path == "/api/failures" and "cursor" in (case.query or {}):
         case.query = {name: value for name, value in case.query.items() if name != "cursor"}
+    if case.path == "/api/tasks" and {"error", KEY_FIELD} <= set(case.query or {}):
+        case.query = {name: value for name, value in case.query.items() if name != KEY_FIELD}
     if case.path.endswith("/events"):
         _shorten(case, "seconds")
     _shorten(case, "wait", longest=60)
@@ -76,6 +79,8 @@ def _change_bodies(case: Any) -> None:
             case.body = case.body | {"name": "printable"}
     if case.path.startswith("/api/operations"):
         _name_tasks(case)
+    if case.path.startswith("/api/schedules/") and case.method == "PUT":
+        _choose_times(case)
 
 
 def _names_a_tenant(body: dict[str, Any]) -> bool:
@@ -100,6 +105,15 @@ def _name_tasks(case: Any) -> None:
     if all(chosen.get(name) is None for name in ("error", "ids", "queue", "type")):
         chosen = chosen | {"queue": "default"}
     case.body = case.body | {"filter": chosen}
+
+
+def _choose_times(case: Any) -> None:
+    """Give a schedule without times a cron expression, and one with both only its interval."""
+    has_cron, has_interval = (case.body.get(name) is not None for name in ("cron", "every_seconds"))
+    if not has_cron and not has_interval:
+        case.body = case.body | {"cron": "0 6 * * *"}
+    elif has_cron and has_interval:
+        case.body = case.body | {"cron": None}
 
 
 def _fresh(key: Any) -> Any:

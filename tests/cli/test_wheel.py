@@ -25,7 +25,7 @@ from support.browser import browsing
 from support.dev_command import Starter
 from support.source_tree import PACKAGES, ROOT
 
-PAYLOAD = '{"order_id": 1, "customer": "ada", "cents": 500}'
+PAYLOAD = {"order_id": "1", "customer": "ada", "cents": "500"}
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,11 @@ async def test_a_first_run_from_the_wheel(
     async with browsing(tmp_path / "profile") as tab:
         origin = f"http://127.0.0.1:{dev.port}"
         await tab.visit(f"{origin}/ui")
-        assert "Submit a task" in await tab.text("#first")
-        await tab.run("document.querySelector('#type').value = 'charge'")
-        await tab.run(f"document.querySelector('#payload').value = {PAYLOAD!r}")
+        assert "Submit a task of type charge" in await tab.text("#first")
+        for name, value in PAYLOAD.items():
+            label = f"find((each) => each.textContent.startsWith({name!r}))"
+            labels = "[...document.querySelectorAll('#first label')]"
+            await tab.run(f"{labels}.{label}.control.value = {value!r}")
         await tab.submit("#first button")
         await tab.run("window.untouched = true; window.began = performance.now()")
         await tab.until("document.querySelector('#task .state.is-success')")

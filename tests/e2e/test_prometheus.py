@@ -57,6 +57,8 @@ NOTHING = {
 RARE = {
     "leaseq_due_overdue_seconds": "a reaper promotes due tasks in a fraction of a second",
     "leaseq_queue_backlog": "a reaper refills a lane between two scrapes",
+    'outcome=~"errored': "few attempts fail in a window of some seconds",
+    'state="FAILED"': "few tasks fail in a window of some seconds",
     "leaseq_crashes_total": "few attempts are lost twice in one type, and a first value is no increase",
 }
 LONG_SECONDS = 300.0

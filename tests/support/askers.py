@@ -108,6 +108,7 @@ def _words(found: Any) -> dict[str, Any]:
         name: getattr(found, name) for name in Why.__struct_fields__ if name not in MOVING
     }
     words["next"] = words["next"].partition(", in about")[0]
+    words["failure"] = msgspec.to_builtins(words["failure"])  # the client has a struct of its own
     return words
 
 
