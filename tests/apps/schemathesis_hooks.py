@@ -4,8 +4,9 @@ A key that comes again with another content is refused, so that a key which was 
 replaced. A tenant of an API key has to exist, so that keys are created without one, and its burst
 is at least a tenth of its rate. Its name has printable characters, which no pattern of the document
 can list. A cursor of failures comes from a page, so that one that was made up is left out. A list of
-tasks takes an error or a key, and a schedule has an expression or an interval. An operation on many
-tasks names some of them. An answer is held for as long as the client asks, so
+tasks takes an error or a key, and a schedule has an expression or an interval, and a limit has a bound.
+No type has a limit, so that no task has a key for one. An operation on many tasks names some of
+them. An answer is held for as long as the client asks, so
 that a long but valid `wait` is shortened. Everything else is sent as it was made.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -21,6 +23,8 @@ import schemathesis
 KEY = "Idempotency-Key"
 KEY_FIELD = "idempotency_key"
 LONGEST_WAIT_SECONDS = 0.05
+LONGEST_CRON = 200
+LONGEST_ZONE = 64
 NAME = re.compile("[A-Za-z0-9_.-]{1,128}")
 
 _seen: set[str] = set()
@@ -81,6 +85,12 @@ def _change_bodies(case: Any) -> None:
         _name_tasks(case)
     if case.path.startswith("/api/schedules/") and case.method == "PUT":
         _choose_times(case)
+    if case.path.startswith("/api/limits/") and all(
+        case.body.get(name) is None for name in ("concurrency", "key_concurrency")
+    ):
+        case.body = case.body | {"concurrency": 1}
+    if _has_valid_key(case.body):
+        case.body = case.body | {"concurrency_key": None}
 
 
 def _names_a_tenant(body: dict[str, Any]) -> bool:
@@ -107,13 +117,30 @@ def _name_tasks(case: Any) -> None:
     case.body = case.body | {"filter": chosen}
 
 
+def _has_valid_key(body: dict[str, Any]) -> bool:
+    """Whether a task has a key for the limit of its type. No type has a limit."""
+    key = body.get("concurrency_key")
+    return isinstance(key, str) and 1 <= len(key) <= 255
+
+
 def _choose_times(case: Any) -> None:
-    """Give a schedule without times a cron expression, and one with both only its interval."""
-    has_cron, has_interval = (case.body.get(name) is not None for name in ("cron", "every_seconds"))
-    if not has_cron and not has_interval:
-        case.body = case.body | {"cron": "0 6 * * *"}
-    elif has_cron and has_interval:
-        case.body = case.body | {"cron": None}
+    """Give a schedule one of an expression and an interval, a zone that exists, and no end."""
+    expression, zone = case.body.get("cron"), case.body.get("tz")
+    has_interval = case.body.get("every_seconds") is not None
+    if expression is None or (isinstance(expression, str) and len(expression) <= LONGEST_CRON):
+        case.body = case.body | {"cron": None if has_interval else "0 6 * * *"}
+    if isinstance(zone, str) and len(zone) <= LONGEST_ZONE:
+        case.body = case.body | {"tz": None}
+    if _is_time(case.body.get("end_at")):
+        case.body = case.body | {"end_at": None}
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a schedule has a valid end, which may lie in the past."""
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def _fresh(key: Any) -> Any:

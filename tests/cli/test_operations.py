@@ -51,6 +51,8 @@ CHANGING: dict[str, list[str]] = {
     "keys create": ["ci", "--scopes", "read"],
     "keys rotate": ["KEY"],
     "keys revoke": ["KEY"],
+    "limits set": ["stripe", "--concurrency", "5"],
+    "limits delete": ["stripe"],
     "schedules pause": ["daily"],
     "schedules resume": ["daily"],
     "schedules run": ["daily"],
@@ -61,7 +63,7 @@ CHANGING: dict[str, list[str]] = {
 
 
 # Nouns that are part of the name of an action.
-NAMED = ("keys", "schedules", "tenants")
+NAMED = ("keys", "limits", "schedules", "tenants")
 
 
 def recorded(stage: Stage) -> list[OperationRecord]:
@@ -88,6 +90,8 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
         stage.claim_and_fail(task_id)
     if command.startswith("schedules"):
         stage.put_schedule("daily")
+    if command == "limits delete":
+        assert leaseq("limits", "set", "stripe", "--concurrency", "5").exit_code == 0
     key = msgspec.json.decode(leaseq("keys", "create", "k", "--scopes", "read", "--json").stdout)
     known = {"TASK": task_id, "KEY": key["key"]["id"]}
     before = len(recorded(stage))
@@ -98,7 +102,7 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
     assert len(latest) == before + 1
     row, (noun, *verbs) = latest[0], command.replace("-", "_").split()
     verb = verbs[0] if verbs else noun
-    verb = "acknowledge" if verb == "ack" else verb
+    verb = {"ack": "acknowledge", "set": "put"}.get(verb, verb)
     assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in NAMED else verb)
     assert row.outcome == "done"
     assert row.target == target or command in ("keys create", "failures ack")
@@ -116,6 +120,7 @@ def test_commands_that_read_leave_no_row(leaseq: Command, stage: Stage) -> None:
         "workers",
         "operations",
         "schedules",
+        "limits",
         "keys",
         "tenants",
     ):

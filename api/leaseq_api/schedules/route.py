@@ -45,10 +45,13 @@ ScheduleName = Annotated[
     ),
 ]
 Cursor = Annotated[
-    str,
+    str | None,
     QueryParameter(
         description="`next_cursor` of the previous page",
-        schema_extra={"max_length": 257, "pattern": "^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$"},
+        schema_extra={
+            "max_length": 257,
+            "pattern": "^[A-Za-z0-9_.-]{1,128}/[A-Za-z0-9_.-]{1,128}$",
+        },
     ),
 ]
 
@@ -58,7 +61,7 @@ _run_body = msgspec.json.Decoder(RunBody)
 
 @get("/", scope="read", query=("limit", "cursor"), codes=api_codes())
 async def list_schedules(
-    request: AnyRequest, service: Injected, limit: given.Limit = 50, cursor: Cursor | None = None
+    request: AnyRequest, service: Injected, limit: given.Limit = 50, cursor: Cursor = None
 ) -> Response[SchedulePage]:
     """List schedules by tenant and name, with their next times and the counts of their
     occurrences."""
