@@ -1180,7 +1180,7 @@ export interface Operations {
   list_schedules: {
     method: "GET";
     path: "/api/schedules";
-    query: { limit?: number; cursor?: Json; };
+    query: { limit?: number; cursor?: string; };
     body: undefined;
     answer: SchedulePage;
   };

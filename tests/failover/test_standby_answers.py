@@ -81,7 +81,10 @@ async def test_a_replay_over_http_waits_for_the_standby(
     guarded: Config, pair: Pair, admin: Connection
 ) -> None:
     async with open_api(guarded) as api:
-        await api.submitted(BODY, Idempotency_Key="another")
+        await insist(
+            lambda: api.submit(BODY, Idempotency_Key="another"),
+            lambda answer: answer.status_code == 202,
+        )
         pair.cut_off()
         problem(await api.submit(BODY, **KEY), "server_unreachable")
         cursor = await admin.execute(

@@ -72,7 +72,9 @@ def test_payload_of_another_type_and_unknown_option_are_refused() -> None:
     with pytest.raises(TypeError, match="unsupported"):
         Submission("add", object())
     wrong: Any = {"delay": 5}
-    with pytest.raises(TypeError, match=r"no option 'delay': the options are delay_seconds, "):
+    with pytest.raises(
+        TypeError, match=r"no option 'delay': the options are concurrency_key, delay"
+    ):
         Submission("add", {}, **wrong)
     with pytest.raises(ValueError, match="run_at needs a time zone"):
         Submission("add", {}, run_at=datetime(2026, 1, 1))  # noqa: DTZ001 - naive on purpose

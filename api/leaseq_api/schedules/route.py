@@ -45,12 +45,12 @@ ScheduleName = Annotated[
     ),
 ]
 Cursor = Annotated[
-    str | None,
+    str,
     QueryParameter(
         description="`next_cursor` of the previous page",
         schema_extra={
             "max_length": 257,
-            "pattern": "^[A-Za-z0-9_.-]{1,128}/[A-Za-z0-9_.-]{1,128}$",
+            "pattern": "^([A-Za-z0-9_.-]{1,128}/[A-Za-z0-9_.-]{1,128})?$",
         },
     ),
 ]
@@ -61,13 +61,13 @@ _run_body = msgspec.json.Decoder(RunBody)
 
 @get("/", scope="read", query=("limit", "cursor"), codes=api_codes())
 async def list_schedules(
-    request: AnyRequest, service: Injected, limit: given.Limit = 50, cursor: Cursor = None
+    request: AnyRequest, service: Injected, limit: given.Limit = 50, cursor: Cursor = ""
 ) -> Response[SchedulePage]:
     """List schedules by tenant and name, with their next times and the counts of their
     occurrences."""
     limit = given.check_limit(limit)
-    tenant, _, name = (cursor or "").partition("/")
-    if cursor is not None and not (NAME.fullmatch(tenant) and NAME.fullmatch(name)):
+    tenant, _, name = cursor.partition("/")
+    if cursor and not (NAME.fullmatch(tenant) and NAME.fullmatch(name)):
         raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
     found = await service.engine.schedules.list_schedules(
         tenant=principal_of(request.scope).tenant, after=(tenant, name), limit=limit
