@@ -155,7 +155,7 @@ async def test_1000_submitters_at_two_processes_get_the_limit_to_one_percent(
     config: Config, plain: Connection
 ) -> None:
     """As many pass as the bucket had tokens, by the clock of Postgres: not one more."""
-    # The bucket never becomes full: tokens that it has no room for would be granted to nobody.
+    # The bucket never becomes full: it would lose the tokens that it has no room for.
     rate, burst, seconds = 400.0, 40_000, 4.0
     limit = RequestLimit(rate, burst)
     passed: list[int] = []
