@@ -81,14 +81,14 @@ def below(directory: Path) -> list[str]:
 @pytest.mark.slow("plays the whole demo")
 @pytest.mark.timeout(PLAY_SECONDS + 20)
 async def test_demo_keeps_every_promise_through_two_kills(start: Start, tmp_path: Path) -> None:
-    demo = await start("--tasks", "800")
+    demo = await start("--tasks", "1000")
     said, _ = await asyncio.wait_for(demo.communicate(), PLAY_SECONDS)
     text = said.decode()
     assert demo.returncode == 0, text
     assert "BROKEN" not in text
     assert text.count("kill -9") == 2
-    assert "800 accepted, 0 lost" in text
-    assert "80 sent twice, 80 replayed, 0 run under two ids" in text
+    assert "1,000 accepted, 0 lost" in text
+    assert "100 sent twice, 100 replayed, 0 run under two ids" in text
     assert "Every promise was kept" in text
     assert len(pids_said(text)) == 4 + 1 + 2
     assert [pid for pid in pids_said(text) if lives(pid)] == []
