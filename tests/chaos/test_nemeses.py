@@ -54,8 +54,8 @@ KEY = "untouched"
 CLOCKS = ("clock-and-kill", "clock-api", "clock-reaper", "clock-valkey", "clock-worker")
 ORDINARY = (
     "kill-child kill-worker freeze-worker-briefly more-reapers poison-hang flushall restore-valkey fill-valkey kill-backends "
-    "readonly-postgres lock-tasks drop-reply-postgres half-open-valkey refuse-api clock-valkey partition-and-flush "
-    "failover-postgres-sync failover-killed-postgres lose-standby-postgres demote-valkey"
+    "readonly-postgres lock-tasks drop-reply-postgres lose-commit-postgres half-open-valkey refuse-api clock-valkey "
+    "partition-and-flush failover-postgres-sync failover-killed-postgres lose-standby-postgres demote-valkey"
 )
 
 

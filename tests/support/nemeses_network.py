@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from time import monotonic
 
+import psycopg
 import pytest
 
 from leaseq_chaos.cluster.cluster import Cluster
@@ -77,6 +78,22 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         way = only(cluster, injury)
         # an idle worker asks at least once a second
         await eventually(lambda: way.lost_replies > before[way.name])
+
+
+@proves("lose-commit-postgres")
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    async with hurt as injury:
+        way = only(cluster, injury)
+        conn = await psycopg.AsyncConnection.connect(cluster.postgres.url, port=way.port)
+        await conn.execute("update chaos.accounts set cents = cents + 7")
+        assert way.lost_replies == 0, "other replies pass"
+        with pytest.raises(psycopg.OperationalError):
+            await conn.commit()
+        await conn.close()
+    async with await cluster.postgres.connect() as conn:
+        rows = await (await conn.execute("select distinct cents from chaos.accounts")).fetchall()
+        await conn.execute("update chaos.accounts set cents = cents - 7")
+    assert rows == [(107,)], "it was committed, and only its reply is lost"
 
 
 def only(cluster: Cluster, injury: Injury) -> Proxy:

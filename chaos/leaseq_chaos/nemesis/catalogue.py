@@ -107,6 +107,9 @@ _POSTGRES = (
     postgres.ReadonlyPostgres("readonly-postgres", (0.5, 3.0)),
     postgres.LockTasks("lock-tasks", (0.5, 2.0)),
     postgres.LongSnapshot("long-snapshot", (6.0, 12.0)),
+    network.Partition(
+        "lose-commit-postgres", (0.5, 2.0), store="postgres", trouble=network.lose_commit
+    ),
     combined.Together(
         "restart-postgres-and-kill-reaper",
         DOWN,

@@ -24,6 +24,7 @@ DELAY_SECONDS = (0.02, 0.5)
 REPLIES = (1, 20)
 BYTES = (1, 5000)
 DOORBELL = b"BLMOVE"
+COMMIT = b"COMMIT"
 _troubled: WeakSet[Proxy] = WeakSet()
 
 Detail = dict[str, Any]
@@ -74,6 +75,12 @@ def lose_doorbell(proxy: Proxy, rng: Random) -> Detail:
     """The same, of a request that waits for something to come."""
     proxy.lose_reply(to=DOORBELL)
     return {"to": DOORBELL.decode()}
+
+
+def lose_commit(proxy: Proxy, rng: Random) -> Detail:
+    """The same, of the COMMIT of a handler's transaction: its worker cannot know what happened."""
+    proxy.lose_reply(to=COMMIT)
+    return {"to": COMMIT.decode()}
 
 
 def cut(proxy: Proxy, rng: Random) -> Detail:
