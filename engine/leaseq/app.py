@@ -27,9 +27,10 @@ from leaseq.context import Context
 from leaseq.embedded import embedded_servers
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.roles import prepare_embedded
-from leaseq.limits import LimitBounds
+from leaseq.limits import LimitBounds, QueueRule
 from leaseq.model import DEFAULT_TENANT
 from leaseq.openings import Openings
+from leaseq.operations.declarations import declare
 from leaseq.operations.engine import Engine
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.tenant_client import TenantClient
@@ -140,6 +141,16 @@ class Leaseq:
         bounds = LimitBounds(name=name, concurrency=concurrency, key_concurrency=key_concurrency)
         self.registry.declare(bounds)
 
+    def queue(self, name: str, *, limit: str | None = None, fair: bool = False) -> None:
+        """Declare a queue whose tasks take a limit, `app.queue("sync", limit="warehouse")`, or one in
+        which tenants have turns, `app.queue("shared", fair=True)`. With neither it is plain.
+
+        It is recorded when this app is opened, or starts in a worker. A change that was made over
+        HTTP stays until the declaration changes. A task type with a limit of its own keeps that.
+        Raises `LimitInvalid`.
+        """
+        self.registry.declare_queue(QueueRule(queue=name, limit=limit, fair=fair))
+
     @overload
     async def submit_many(self, tasks: Iterable[BoundTask[R]]) -> list[TaskHandle[R]]: ...
     @overload
@@ -229,8 +240,7 @@ class Leaseq:
                 open_engine(ready, name="leaseq client") as engine,
                 engine.flushing_statistics("program"),
             ):
-                if self.registry.limits:
-                    await engine.limits.declare([*self.registry.limits.values()])
+                await declare(engine, self.registry)
                 yield engine
         finally:
             if config is self.config:

@@ -1,4 +1,4 @@
-"""Limits on how many tasks run at the same time: bounds, keys, and their checks."""
+"""Limits on how many tasks run at the same time: bounds, keys and their checks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ KEY_MAX_LENGTH = 255
 # In place of the name of a field: a function, which the process that submits has or has not.
 BY_FUNCTION = "()"
 MOST_CONCURRENCY = 1_000_000
+# Before the name of a queue: the limit of a queue that is fair. No other limit has this character.
+MARK = "@"
 
 # The key of a task from the arguments of its handler, or the name of the argument that is the key.
 KeyOf = str | Callable[..., Any]
@@ -30,6 +32,34 @@ class LimitBounds(Struct, frozen=True, kw_only=True):
     name: str
     concurrency: int | None = None
     key_concurrency: int | None = None
+
+
+class QueueRule(Struct, frozen=True, kw_only=True):
+    """The limit that tasks of a queue take, or whether the queue is fair between tenants. Neither: it
+    is plain."""
+
+    queue: str
+    limit: str | None = None
+    fair: bool = False
+
+
+def check_rule(rule: QueueRule) -> QueueRule:
+    """Raise `LimitInvalid` for a rule that no queue can have. Returns it."""
+    for what, name in (("the name of a queue", rule.queue), ("the name of a limit", rule.limit)):
+        if name is not None and not NAME.fullmatch(name):
+            raise LimitInvalid(
+                f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}"
+            )
+    if rule.fair and rule.limit is not None:
+        raise LimitInvalid(
+            f"queue {rule.queue}: a task has one limit, so a queue that is fair takes no other one"
+        )
+    return rule
+
+
+def fair_queue(limit: str | None) -> str | None:
+    """The queue whose own limit this is; None for every other limit."""
+    return limit[len(MARK) :] if limit is not None and limit.startswith(MARK) else None
 
 
 def check_bounds(bounds: LimitBounds) -> LimitBounds:
@@ -83,9 +113,13 @@ __all__ = [
     "KEY_MAX_LENGTH",
     "KNOWN_TRAITS",
     "LIMITED",
+    "MARK",
     "MOST_CONCURRENCY",
     "KeyOf",
     "LimitBounds",
+    "QueueRule",
     "check_bounds",
     "check_key",
+    "check_rule",
+    "fair_queue",
 ]

@@ -21,7 +21,15 @@ from msgspec.structs import asdict, replace
 from leaseq.codec import check_finite
 from leaseq.context import Context
 from leaseq.errors import LimitInvalid, PayloadInvalid, SubmissionInvalid
-from leaseq.limits import BY_FUNCTION, KeyOf, LimitBounds, check_bounds, check_key
+from leaseq.limits import (
+    BY_FUNCTION,
+    KeyOf,
+    LimitBounds,
+    QueueRule,
+    check_bounds,
+    check_key,
+    check_rule,
+)
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, TypeDefaults
 from leaseq.payloads.collisions import COLLIDES, collides, guarded, may_collide
 from leaseq.payloads.known_type import KnownType
@@ -132,6 +140,7 @@ class Registry:
         self.handlers: dict[str, Handler] = {}
         self.codec = codec
         self.limits: dict[str, LimitBounds] = {}
+        self.rules: dict[str, QueueRule] = {}
 
     def add(self, handler: Handler) -> Handler:
         """Add a handler, whose type must be new. Returns it as it is in this app."""
@@ -151,6 +160,13 @@ class Registry:
         if limit.name in self.limits:
             raise LimitInvalid(f"limit {limit.name} is declared twice in this app")
         self.limits[limit.name] = limit
+
+    def declare_queue(self, rule: QueueRule) -> None:
+        """Add the rule of a queue, which must be the first. Raises `LimitInvalid`."""
+        check_rule(rule)
+        if rule.queue in self.rules:
+            raise LimitInvalid(f"queue {rule.queue} is declared twice in this app")
+        self.rules[rule.queue] = rule
 
     def queues(self) -> list[str]:
         """Every queue of a handler of this app, and the default queue. A task whose type was

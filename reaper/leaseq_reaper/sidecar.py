@@ -34,6 +34,8 @@ from leaseq_reaper.duties.audit_limits import AuditLimits
 from leaseq_reaper.duties.count_failures import INTERVAL_SECONDS as COUNT_SECONDS
 from leaseq_reaper.duties.count_failures import CountFailures
 from leaseq_reaper.duties.dead_workers import DeadWorkers
+from leaseq_reaper.duties.fair_queues import INTERVAL_SECONDS as QUEUES_SECONDS
+from leaseq_reaper.duties.fair_queues import FairQueues
 from leaseq_reaper.duties.fire import INTERVAL_SECONDS as FIRE_SECONDS
 from leaseq_reaper.duties.fire import Fire
 from leaseq_reaper.duties.fold_statistics import FOLD_SECONDS, FoldStatistics
@@ -101,6 +103,7 @@ def duties(engine: Engine) -> list[Duty]:
         Duty("promote", config.promote_interval_seconds, promote.run_once, promote.idle.factor),
         Duty("admit", ADMIT_SECONDS, admit.run_once, admit.idle.factor),
         Duty("audit", AUDIT_SECONDS, AuditLimits(stores).run_once),
+        Duty("queues", QUEUES_SECONDS, FairQueues(stores).run_once),
         Duty("refill", config.promote_interval_seconds, refill.run_once, refill.idle.factor),
         Duty(
             "reap",

@@ -50,7 +50,7 @@ async def assembled(
             QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first"
         )
         if registers:
-            await register(engine.stores, app.registry, spec)
+            await register(engine, app.registry, spec)
         stack.enter_context(app.lend(engine))
         yield await build_worker(stack, engine, app.registry, spec=spec)
 

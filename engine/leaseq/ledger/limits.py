@@ -18,7 +18,7 @@ from leaseq.ledger import rows
 from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
-from leaseq.limits import LimitBounds
+from leaseq.limits import LimitBounds, fair_queue
 from leaseq.model import Lane, Moment, Priority
 
 # Permits that one statement gives.
@@ -119,8 +119,9 @@ class LimitLedger:
         if not found:
             return Admission(lanes=[])
         *admitted, last = found
+        is_fair = fair_queue(name) is not None
         return Admission(
-            lanes=[_admitted(*row[:4]) for row in admitted],
+            lanes=[_admitted(*row[:4], is_fair=is_fair) for row in admitted],
             won=last[4],
             wanted=last[5],
             stuck=last[6].split(",") if last[6] else [],
@@ -157,6 +158,11 @@ class LimitLedger:
         try:
             found = await self._session.fetch("delete_limit", {"name": name})
         except psycopg.errors.ForeignKeyViolation as error:
+            if error.diag.table_name == "queue_limits":
+                raise LimitInUse(
+                    f"tasks of a queue take the limit {name}: make the queue plain first, "
+                    "`leaseq queues set QUEUE --plain`"
+                ) from error
             raise LimitInUse(
                 f"unfinished tasks have the limit {name}: raise it, and wait for their end, or cancel them"
             ) from error
@@ -232,8 +238,13 @@ class LimitLedger:
         return [Repaired(*row) for row in found]
 
 
-def _admitted(queue: str, priority: int, is_suspect: bool, ids: str) -> AdmittedTasks:
-    lane = Lane.SUSPECT if is_suspect else LANES[Priority(priority)]
+def _admitted(
+    queue: str, priority: int, is_suspect: bool, ids: str, *, is_fair: bool
+) -> AdmittedTasks:
+    """The tasks of a queue that is fair share one lane, or the tenant with the most urgent tasks would
+    be served before every other one. Their priority has ordered the line of their tenant."""
+    lane = LANES[Priority.NORMAL if is_fair else Priority(priority)]
+    lane = Lane.SUSPECT if is_suspect else lane
     return AdmittedTasks(queue, lane, ids.split(","))
 
 

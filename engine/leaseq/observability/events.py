@@ -109,6 +109,8 @@ CATALOGUE: dict[str, Kind] = {
     "queue.paused": Kind(INFO, "queue"),
     "queue.resumed": Kind(INFO, "queue"),
     "queue.forgotten": Kind(INFO, "count queues"),
+    "queue.sized": Kind(DEBUG, "queue permits"),
+    "queue.adopted": Kind(INFO, "queues tasks ended"),
     "schedule.fired": Kind(DEBUG, "tenant schedule task_id"),
     "schedule.missed": Kind(WARNING, "tenant schedule count"),
     "schedule.skipped": Kind(INFO, "tenant schedule count"),

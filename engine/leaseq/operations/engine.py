@@ -52,6 +52,7 @@ from leaseq.operations.notices import noticed
 from leaseq.operations.operator import Operator
 from leaseq.operations.overview.read_overview import OverviewReader
 from leaseq.operations.push import Pusher
+from leaseq.operations.queue_limits import QueueLimits
 from leaseq.operations.quotas import Quotas
 from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.refusals import Refusals
@@ -112,6 +113,7 @@ class Engine:
         self.failures = stores.failures
         self.schedules = Schedules(stores, self.pusher, self.admissions, config)
         self.limits = stores.limits
+        self.queue_limits = QueueLimits(stores.queue_limits)
         self.bulk = BulkOperations(stores.bulk_operations)
         self.bulk_runner = BulkRunner(stores.bulk_operations, stores.tasks)
         self.census = CensusTaker(stores.census)
@@ -141,6 +143,8 @@ class Engine:
         Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`,
         `ServerUnreachable`.
         """
+        if self.queue_limits.of:
+            submission = self.queue_limits.bind(submission)
         if submission.idempotency_key is not None and self._held_keys.knows(submission):
             submitted = await self._held_keys.submit(submission)
         else:
@@ -158,6 +162,7 @@ class Engine:
         The next chunk is on its way while one is being written, unless they share a key: then the
         first one has it. Where this raises, some of the chunks may be recorded.
         """
+        batch = self.queue_limits.bind_all(batch)
         if 0 < len(batch) <= BATCH_SIZE:
             return await self._submit_chunk(batch)
         chunks = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
@@ -188,6 +193,7 @@ class Engine:
 
         It is SCHEDULED and due; promote delivers it a fraction of a second after the commit.
         """
+        submission = self.queue_limits.bind(submission)
         (answer,) = await self._submitter.write([submission], conn=conn)
         if isinstance(answer, BaseException):
             raise answer

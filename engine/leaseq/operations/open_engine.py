@@ -20,6 +20,7 @@ from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.loop import end, run_forever
 from leaseq.observability.tracing import find_tracing
 from leaseq.operations.engine import Engine
+from leaseq.operations.queue_limits import REFRESH_SECONDS, QueueLimits
 from leaseq.operations.stores import stores_over
 
 # From one check of the primary to the next.
@@ -67,7 +68,8 @@ async def open_engine(
                 await check_reachable(config, name=name)
             engine = Engine(config, stores, tracing=find_tracing(config))
             try:
-                yield engine
+                async with _known_queues(engine.queue_limits):
+                    yield engine
             finally:
                 await engine.aclose()
     finally:
@@ -98,6 +100,24 @@ async def _ownership_checks(ownership: Ownership, *, every: float) -> AsyncItera
         yield
     finally:
         await end(checks)
+
+
+@asynccontextmanager
+async def _known_queues(limits: QueueLimits) -> AsyncIterator[None]:
+    """Read which queues have a limit now, and every few seconds while the block lasts."""
+    await limits.refresh()
+
+    async def refresh() -> None:
+        await asyncio.sleep(REFRESH_SECONDS)
+        await limits.refresh()
+
+    reads = asyncio.create_task(
+        run_forever(refresh, name="queue limits", interval_seconds=0, stop=asyncio.Event())
+    )
+    try:
+        yield
+    finally:
+        await end(reads)
 
 
 @asynccontextmanager

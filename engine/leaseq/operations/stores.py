@@ -28,6 +28,7 @@ from leaseq.ledger.limits import LimitLedger
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.notices import NoticeLedger
 from leaseq.ledger.operation_log import OperationLog
+from leaseq.ledger.queue_limits import QueueLimitLedger
 from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.quotas import QuotaLedger
 from leaseq.ledger.schedules import ScheduleLedger
@@ -71,6 +72,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     held_attempts: HeldAttemptLedger
     schedules: ScheduleLedger
     limits: LimitLedger
+    queue_limits: QueueLimitLedger
     # the parts of dispatch
     dispatcher: Dispatcher
     leases: WorkerLeases
@@ -111,6 +113,7 @@ def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownersh
         held_attempts=HeldAttemptLedger(session),
         schedules=ScheduleLedger(session),
         limits=LimitLedger(session),
+        queue_limits=QueueLimitLedger(session),
         dispatcher=dispatch.dispatcher,
         leases=dispatch.leases,
         lists=dispatch.lists,

@@ -30,11 +30,11 @@ from leaseq.loop import end
 from leaseq.metrics.event_counts import count_events
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
+from leaseq.operations.declarations import declare
 from leaseq.operations.engine import Engine
 from leaseq.operations.notices import noticed
 from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death
-from leaseq.operations.stores import Stores
 from leaseq.registry import Registry
 from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.protocol import (
@@ -91,7 +91,7 @@ class Child:
             engine = await stack.enter_async_context(
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
-            await register(engine.stores, app.registry, self._spec)
+            await register(engine, app.registry, self._spec)
             await stack.enter_async_context(noticed(engine.stores.notices, "worker"))
             stack.enter_context(app.lend(engine))
             if not self._spec.isolated:
@@ -261,13 +261,12 @@ class Child:
         self._ending.set()
 
 
-async def register(stores: Stores, registry: Registry, spec: ChildSpec) -> None:
+async def register(engine: Engine, registry: Registry, spec: ChildSpec) -> None:
     """Record what this worker can run, so that submissions can be checked and completed without its
     code."""
-    await stores.queues.register_queues(spec.queues)
-    if registry.limits:
-        await stores.limits.declare([*registry.limits.values()])
-    await stores.task_types.register_types(task_types(registry), worker_id=spec.worker_id)
+    await engine.stores.queues.register_queues(spec.queues)
+    await declare(engine, registry)
+    await engine.stores.task_types.register_types(task_types(registry), worker_id=spec.worker_id)
 
 
 def ignore_signals() -> None:

@@ -106,7 +106,7 @@ with recursive seen as materialized (
     limit 1
 ), won as (
     update leaseq.guards as g
-    set version = g.version + 1, last_tenant = pointer.tenant, last_key = pointer.key
+    set version = g.version + 1, given = g.given + visited.wanted, last_tenant = pointer.tenant, last_key = pointer.key
     from seen, pointer, visited
     where g.limit_id = seen.id and g.version = seen.version and (visited.wanted > 0 or visited.keys = visited.most)
     returning g.limit_id

@@ -1,6 +1,7 @@
 -- List the next limits by name, with the permits that are given and the tasks that wait: of one tenant,
 -- or of all (null). At most `most` tasks of a limit are counted. `oldest_at` is the time since which the
--- task waits that is first in id order among the counted ones. Zero rows: there are no more limits.
+-- task waits that is first in id order among the counted ones. The limits of fair queues are read by name
+-- only. Zero rows: there are no more limits.
 select
     l.name, l.concurrency, l.key_concurrency, l.updated_at,
     admitted.count as admitted, waiting.count as waiting, waiting.oldest_at
@@ -19,6 +20,6 @@ cross join lateral (
         limit %(most)s
     ) as counted
 ) as waiting
-where (%(name)s::text is null or l.name = %(name)s::text) and l.name > %(after)s::text
+where l.name > %(after)s::text and case when %(name)s::text is null then l.name not like '@%%' else l.name = %(name)s::text end
 order by l.name
 limit %(limit)s

@@ -7,8 +7,8 @@
 -- the occurrence, or waits: it keeps its next time and is looked at again later. The last task is
 -- that of the row as it was read (a run by hand changes the revision), so this statement sees the
 -- task; where it ends meanwhile, the occurrence is skipped or waits once more.
--- A task with a limit is SCHEDULED, and waits in the line of its limit, as in submit_bound.sql. The
--- statement locks no guard. A limit that does not exist is an error, 23502, and one that is deleted
+-- A task with a limit, of its own or of its queue, is SCHEDULED, and waits in the line of its limit, as
+-- in submit_bound.sql. The statement locks no guard. A limit that does not exist is an error, 23502, and one that is deleted
 -- meanwhile is 23503: then nothing of the batch is fired.
 -- Each schedule has its occurrences newest first, in arrays as text. Those of `ids` stand in a
 -- subquery for the reason in submit_tasks.sql. `in (select ...) is true` keeps a look into a hash
@@ -54,7 +54,8 @@ with due as materialized (
     where s.tenant = j.tenant and s.name = j.name
     returning
         s.tenant, s.name, s.type, s.queue, s.payload, s.headers, s.labels, s.priority, s.max_attempts, s.timeout_seconds, s.overlap,
-        s.limit_name, s.concurrency_key, j.busy, j.missed, j.ids, j.ats, j.keys
+        coalesce(s.limit_name, (select q.limit_name from leaseq.queue_limits as q where q.queue = s.queue)) as limit_name,
+        s.concurrency_key, j.busy, j.missed, j.ids, j.ats, j.keys
 ), occurrences as materialized (
     select m.*, o.id, o.at, o.key
     from moved as m

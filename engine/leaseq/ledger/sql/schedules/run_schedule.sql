@@ -2,9 +2,13 @@
 -- is no such schedule. The key stands for the request: sent again it returns the same task, or null
 -- where another transaction has just taken it, and the statement has to be sent again. The
 -- revision changes, so that a firing that was read before does not overlook this task. A task
--- with a limit is SCHEDULED, as in fire_schedules.sql, with the same errors.
+-- with a limit, of its own or of its queue, is SCHEDULED, as in fire_schedules.sql, with the same errors.
 with mine as materialized (
-    select * from leaseq.schedules where tenant = %(tenant)s and name = %(name)s for update
+    select
+        s.*, coalesce(s.limit_name, (select q.limit_name from leaseq.queue_limits as q where q.queue = s.queue)) as bound_to
+    from leaseq.schedules as s
+    where s.tenant = %(tenant)s and s.name = %(name)s
+    for update of s
 ), keyed as (
     insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)
     select tenant, %(key)s, '', %(id)s::uuid, queue, now() + make_interval(secs => %(retention)s) from mine
@@ -34,15 +38,15 @@ with mine as materialized (
         (coalesce(headers::jsonb, '{}') || jsonb_build_object(
             'scheduled_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         ))::json,
-        %(key)s, case when limit_name is null then 'PENDING' else 'SCHEDULED' end, priority, max_attempts, timeout_seconds,
-        case when limit_name is not null then 1::smallint end, limit_name, concurrency_key
+        %(key)s, case when bound_to is null then 'PENDING' else 'SCHEDULED' end, priority, max_attempts, timeout_seconds,
+        case when bound_to is not null then 1::smallint end, bound_to, concurrency_key
     from fired
 ), lined as (
     insert into leaseq.limited (task_id, limit_id, tenant, key, priority, due)
     select %(id)s::uuid, l.id, f.tenant, coalesce(f.concurrency_key, ''), f.priority, true
     from fired as f
-    left join leaseq.limits as l on l.name = f.limit_name
-    where f.limit_name is not null
+    left join leaseq.limits as l on l.name = f.bound_to
+    where f.bound_to is not null
 ), labelled as (
     insert into leaseq.labels (name, value, tenant, task_id)
     select l.key, l.value, f.tenant, %(id)s::uuid
@@ -63,7 +67,7 @@ with mine as materialized (
     select tenant, queue, count(*) from listed group by tenant, queue
 )
 select
-    m.queue, m.priority, m.type, m.limit_name, exists (select from keyed) as created,
+    m.queue, m.priority, m.type, m.bound_to as limit_name, exists (select from keyed) as created,
     coalesce(
         (select task_id from keyed),
         (select k.task_id from leaseq.idempotency_keys as k where k.tenant = %(tenant)s and k.key = %(key)s)

@@ -1,7 +1,8 @@
 -- redrive: FAILED, CANCELLED -> SCHEDULED and due, by an operator. Promote brings it in where its
 -- lane has room. So it needs no push, which a lost answer or the end of the caller would lose, and
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
--- again; the attempt (the fence) continues. Zero rows for an id: no such task in this tenant (any:
+-- again; the attempt (the fence) continues. A task without a limit takes that of its queue, if that has
+-- one by now. Zero rows for an id: no such task in this tenant (any:
 -- null), it is in another state, it was erased, its key was freed, it is not in `seen_state` at
 -- `seen_attempt` any more (null: any), it ended after `ended_by` (null: any time), or another redrive took it and it has ended again while this
 -- statement waited for its row. The time of the end tells the latter: this statement does not see
@@ -18,7 +19,8 @@ with seen as materialized (
     order by task_id
     for update
 ), found as materialized (
-    select t.id from leaseq.tasks as t
+    select t.id, (select q.limit_name from leaseq.queue_limits as q where q.queue = t.queue) as queue_limit
+    from leaseq.tasks as t
     join seen on seen.id = t.id and seen.finished_at = t.finished_at
     where (%(tenant)s::text is null or t.tenant = %(tenant)s) and t.state in ('FAILED', 'CANCELLED')
         and t.erased_at is null and t.key_freed_at is null
@@ -30,7 +32,9 @@ with seen as materialized (
 ), redriven as (
     update leaseq.tasks as t
     set state = 'SCHEDULED', retry_count = 0, crash_count = 0, loss_count = 0, hand_back_count = 0, run_at = now(),
-        finished_at = null, cancel_requested_at = null, expires_at = null, error = null
+        finished_at = null, cancel_requested_at = null, expires_at = null, error = null,
+        limit_name = coalesce(t.limit_name, found.queue_limit),
+        traits = case when found.queue_limit is null then t.traits else coalesce(t.traits, 0) | 1 end
     from found
     where t.id = found.id
     returning t.id, t.tenant, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count, t.run_at,
