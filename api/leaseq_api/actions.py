@@ -175,6 +175,7 @@ async def _accepted(
 ) -> Response[TaskView]:
     headers["Location"] = f"/api/tasks/{submitted.task_id}"
     if not submitted.replayed:
+        submission = service.engine.queue_limits.bind(submission)
         return Response(fresh_view(submission, submitted), status_code=202, headers=headers)
     headers["Idempotent-Replayed"] = "true"
     try:

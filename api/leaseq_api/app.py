@@ -42,6 +42,7 @@ from leaseq_api.batch.route import router as batch_router
 from leaseq_api.failures.route import router as failure_router
 from leaseq_api.follow import fleet_events
 from leaseq_api.kill_tests import KillTests
+from leaseq_api.limits.queues import router as queue_router
 from leaseq_api.limits.route import router as limit_router
 from leaseq_api.openapi import openapi_config
 from leaseq_api.quotas.route import router as quota_router
@@ -65,6 +66,7 @@ ROUTERS = (
     failure_router,
     schedule_router,
     limit_router,
+    queue_router,
     fleet_events.router,
     access.router,
     quota_router,

@@ -44,6 +44,7 @@ _LISTS: Examples = {
                         QueueView,
                         name="billing",
                         paused=False,
+                        fair=False,
                         depths=example_of(
                             DepthsView,
                             waiting=5,

@@ -55,6 +55,8 @@ class QueueView(Struct, frozen=True, kw_only=True):
     paused_reason: str | None
     paused_at: Moment | None
     depths: DepthsView | None
+    limit: Annotated[Name | None, Meta(description="The limit that its tasks take")]
+    fair: Annotated[bool, Meta(description="Whether its tenants have turns")]
 
 
 class QueueList(Struct, frozen=True, kw_only=True):

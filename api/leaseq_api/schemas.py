@@ -105,13 +105,17 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class WaitingFor(Struct, frozen=True, omit_defaults=True):
-    """The reason why a task is SCHEDULED: a time, or a permit of its limit."""
+    """The reason why a task is SCHEDULED: a time, a permit of its limit, or the turn of its tenant in a
+    fair queue."""
 
     time: Annotated[Moment | UnsetType, Meta(description="It is due then")] = UNSET
     limit: Annotated[Name | UnsetType, Meta(description="The limit that it needs a permit of")] = (
         UNSET
     )
     key: Annotated[str | UnsetType, Meta(description="The key of the limit, if it has one")] = UNSET
+    queue: Annotated[
+        Name | UnsetType, Meta(description="The fair queue where its tenant waits for its turn")
+    ] = UNSET
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):

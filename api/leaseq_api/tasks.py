@@ -17,7 +17,7 @@ from litestar.types import Receive, Scope
 
 from leaseq.errors import TaskNotFound
 from leaseq.failpoints import reach
-from leaseq.model import Submission, Task
+from leaseq.model import State, Submission, Task
 from leaseq.operations.submission import accept
 from leaseq.operations.why.explain import explain
 from leaseq.operations.why.facts import of_one_tenant, without_contents
@@ -60,6 +60,8 @@ async def answer_submission(service: Service, scope: Scope, receive: Receive) ->
     reach("submit.answering")
     location = (b"location", b"/api/tasks/" + submitted.task_id.encode())
     if not submitted.replayed:
+        if submitted.state is State.SCHEDULED:
+            submission = service.engine.queue_limits.bind(submission)
         return json_answer(202, fresh_view(submission, submitted), location, *headers)
     replayed = (b"idempotent-replayed", b"true")
     try:

@@ -14,6 +14,7 @@ from leaseq.ledger.operation_log import OperationListing
 from leaseq.ledger.services import Role, ServiceRecord
 from leaseq.ledger.task_lists import Listing
 from leaseq.ledger.task_types import RegisteredType
+from leaseq.limits import fair_queue
 from leaseq.model import (
     AttemptRecord,
     Priority,
@@ -138,6 +139,8 @@ def queue_view(record: QueueRecord, depths: Depths | None, *, whole: bool = True
         paused_reason=record.paused_reason,
         paused_at=record.paused_at,
         depths=None if depths is None else depths_view(depths),
+        limit=record.limit,
+        fair=record.fair,
     )
 
 
@@ -191,7 +194,7 @@ def waiting_for(task: TaskSummary) -> WaitingFor | None:
         return None
     if not task.in_line:
         return WaitingFor(time=task.run_at)
-    return WaitingFor(limit=task.limit_name or UNSET, key=task.concurrency_key or UNSET)
+    return _line(task.limit_name, task.concurrency_key)
 
 
 def _fresh_wait(submission: Submission, submitted: Submitted) -> WaitingFor | None:
@@ -199,7 +202,15 @@ def _fresh_wait(submission: Submission, submitted: Submitted) -> WaitingFor | No
         return None
     if submission.limit is None or submitted.run_at > submitted.created_at:
         return WaitingFor(time=submitted.run_at)
-    return WaitingFor(limit=submission.limit, key=submission.concurrency_key or UNSET)
+    return _line(submission.limit, submission.concurrency_key)
+
+
+def _line(limit: str | None, key: str | None) -> WaitingFor:
+    """The line of a task: that of its tenant in a fair queue, or that of its key."""
+    queue = fair_queue(limit)
+    if queue is not None:
+        return WaitingFor(queue=queue)
+    return WaitingFor(limit=limit or UNSET, key=key or UNSET)
 
 
 def _view(kind: type[T], source: Struct, *, contents: bool = True) -> T:

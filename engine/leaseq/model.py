@@ -350,14 +350,15 @@ class WorkerRecord(Struct, frozen=True, kw_only=True):
 
 
 class QueueRecord(Struct, frozen=True, kw_only=True):
-    """One queue and whether it is paused, as the ledger has it. The last three are None while it is
-    not, and where a process of an older version paused it."""
+    """One queue, as the ledger has it. The fields of a pause are None while it is not paused."""
 
     name: str
     paused: bool
     paused_by: str | None = None  # the name of an API key, or the command line and its user
     paused_reason: str | None = None
     paused_at: Moment | None = None
+    limit: str | None = None  # that its tasks take
+    fair: bool = False  # between tenants
 
 
 # Limits on the attempts and the time-out of one task.

@@ -556,9 +556,25 @@ export interface ProgressView {
   progress: Json;
 }
 
+export interface QueueBody {
+  limit?: string | null;
+  fair?: boolean;
+}
+
 export interface QueueFigures {
   queue: string;
   figures: Figures;
+}
+
+export interface QueueLineView {
+  name: string;
+  limit: string | null;
+  fair: boolean;
+  permits: number | null;
+  admitted: number;
+  waiting: number;
+  oldest_at: string | null;
+  lines: LimitKeyView[];
 }
 
 export interface QueueList {
@@ -593,6 +609,8 @@ export interface QueueView {
   paused_reason: string | null;
   paused_at: string | null;
   depths: DepthsView | null;
+  limit: string | null;
+  fair: boolean;
 }
 
 export interface QuotaUse {
@@ -965,12 +983,13 @@ export interface WaitingFor {
   time?: string;
   limit?: string;
   key?: string;
+  queue?: string;
 }
 
 export interface Why {
   task_id: string;
   state: State | null;
-  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "handed_back" | "in_lane" | "limit_next" | "limit_reached" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
+  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "fair_turn" | "handed_back" | "in_lane" | "limit_next" | "limit_reached" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
   sentence: string;
   next: string;
   next_at: string | null;
@@ -1254,6 +1273,20 @@ export interface Operations {
     body: undefined;
     answer: DeletedLimit;
   };
+  show_queue: {
+    method: "GET";
+    path: "/api/queues/{queue}";
+    query: {};
+    body: undefined;
+    answer: QueueLineView;
+  };
+  put_queue: {
+    method: "PUT";
+    path: "/api/queues/{queue}";
+    query: {};
+    body: QueueBody;
+    answer: QueueLineView;
+  };
   follow_tasks: {
     method: "GET";
     path: "/api/events";
@@ -1327,7 +1360,7 @@ export interface Operations {
   list_operations: {
     method: "GET";
     path: "/api/operations";
-    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "delete_limit" | "delete_schedule" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "pause_schedule" | "put_limit" | "put_schedule" | "redrive" | "replay" | "resume" | "resume_operation" | "resume_schedule" | "reveal" | "revoke_key" | "rotate_key" | "run_schedule" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
+    query: { action?: "acknowledge" | "cancel" | "create_key" | "create_tenant" | "delete_limit" | "delete_schedule" | "erase" | "free_key" | "limit_key" | "limit_tenant" | "pause" | "pause_schedule" | "put_limit" | "put_queue" | "put_schedule" | "redrive" | "replay" | "resume" | "resume_operation" | "resume_schedule" | "reveal" | "revoke_key" | "rotate_key" | "run_schedule" | "stop_operation" | "unacknowledge"; target?: string; key_id?: string; limit?: number; cursor?: string; };
     body: undefined;
     answer: OperationPage;
   };

@@ -144,6 +144,7 @@ PATHS = {
     "/api/notices",
     "/api/overview",
     "/api/queues",
+    "/api/queues/{queue}",
     "/api/schedules",
     "/api/schedules/{schedule}",
     "/api/schedules/{schedule}/pause",

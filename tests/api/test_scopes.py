@@ -53,6 +53,8 @@ SCOPES_OF = {
     "list_notices": "operate",
     "list_operations": "operate",
     "list_queues": "read",
+    "show_queue": "read",
+    "put_queue": "operate",
     "list_limits": "read",
     "show_limit": "read",
     "put_limit": "operate",

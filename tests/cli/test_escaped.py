@@ -244,6 +244,9 @@ TABLE: Table = {
         lambda c, t: ["limits", "delete", t],
         lambda c, t: ["limits", "set", t, "--concurrency", "1"],
         lambda c, t: ["limits", "set", "pages", "--concurrency", t],
+        lambda c, t: ["queues", "show", t],
+        lambda c, t: ["queues", "set", "pages", "--limit", t],
+        lambda c, t: ["queues", "set", t, "--fair"],
     ],
 }
 SETTINGS = [

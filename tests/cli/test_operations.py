@@ -48,6 +48,7 @@ CHANGING: dict[str, list[str]] = {
     "failures ack": ["add", GONE.fingerprint],
     "queues pause": ["mail"],
     "queues resume": ["mail"],
+    "queues set": ["mail", "--fair"],
     "keys create": ["ci", "--scopes", "read"],
     "keys rotate": ["KEY"],
     "keys revoke": ["KEY"],
@@ -103,7 +104,7 @@ def test_a_command_that_changes_leaves_one_row(leaseq: Command, stage: Stage, co
     row, (noun, *verbs) = latest[0], command.replace("-", "_").split()
     verb = verbs[0] if verbs else noun
     verb = {"ack": "acknowledge", "set": "put"}.get(verb, verb)
-    assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in NAMED else verb)
+    assert row.action == (f"{verb}_{noun.rstrip('s')}" if noun in NAMED or verb == "put" else verb)
     assert row.outcome == "done"
     assert row.target == target or command in ("keys create", "failures ack")
     assert row.actor.startswith(f"command line ({USER}@")

@@ -44,6 +44,7 @@ LEFT_OUT = {
         ("list_limits", "show_limit", "put_limit", "delete_limit"),
         "for operators, who have `leaseq limits`",
     ),
+    **dict.fromkeys(("show_queue", "put_queue"), "for operators, who have `leaseq queues`"),
     "show_census": "for an operator, not for a program that uses the queue",
     **dict.fromkeys(
         (
@@ -155,7 +156,7 @@ NO_STRUCT = {
     **dict.fromkeys(
         (
             *("LimitBody", "LimitView", "LimitKeyView"),
-            *("LimitDetail", "LimitList", "DeletedLimit"),
+            *("LimitDetail", "LimitList", "DeletedLimit", "QueueBody", "QueueLineView"),
         ),
         "of operations that are left out",
     ),

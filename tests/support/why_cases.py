@@ -206,6 +206,7 @@ FORGED: list[Forged] = [
         "when tasks with a permit have ended",
         action="leaseq limits set stripe",
     ),
+    Forged("fair_turn", facts(DUE, line=replace(LINE, limit="@mail")), "is fair", "turn comes"),
     Forged("limit_next", facts(DUE, line=FREE_LINE), "and one is free", "a reaper admits it"),
     Forged(
         "due_no_reaper",

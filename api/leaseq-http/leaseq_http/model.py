@@ -63,7 +63,7 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     progress: Json | UnsetType = UNSET
     error: Json | UnsetType = UNSET
     labels: dict[str, str] = {}  # as they were submitted; none for an erased task
-    waiting_for: dict[str, str] | None = None  # of a SCHEDULED task: `time`, or `limit` and `key`
+    waiting_for: dict[str, str] | None = None  # of a SCHEDULED task: `time`, `limit` and `key`, ...
 
     @property
     def ended(self) -> bool:
@@ -247,6 +247,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     paused_reason: str | None = None
     paused_at: datetime | None = None
     depths: Depths | None
+    limit: str | None = None  # that its tasks take
+    fair: bool = False  # between tenants
 
 
 class QueueList(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from leaseq_api.limits.schemas import (
     LimitKeyView,
     LimitList,
     LimitView,
+    QueueBody,
+    QueueLineView,
 )
 
 _LIMIT = LimitView(
@@ -35,6 +37,25 @@ LIMIT_EXAMPLES: Examples = {
         )
     },
     "LimitList": {"page": ("The last page", LimitList(limits=[_LIMIT], next_cursor=None))},
+    "QueueBody": {
+        "fair": ("Tenants have turns", QueueBody(fair=True)),
+        "limit": ("Its tasks take a limit", QueueBody(limit="warehouse")),
+    },
+    "QueueLineView": {
+        "fair": (
+            "A fair queue with a busy tenant",
+            QueueLineView(
+                name="shared",
+                limit=None,
+                fair=True,
+                permits=104,
+                admitted=104,
+                waiting=10_000,
+                oldest_at=STARTED_AT,
+                lines=[LimitKeyView(tenant="acme", key="", admitted=52, waiting=9_990)],
+            ),
+        )
+    },
     "DeletedLimit": {"deleted": ("The limit is deleted", DeletedLimit(name="stripe"))},
 }
 

@@ -65,7 +65,44 @@ class DeletedLimit(Struct, frozen=True, kw_only=True):
     name: Name
 
 
-WIRE = [DeletedLimit, LimitBody, LimitDetail, LimitKeyView, LimitList, LimitView]
+class QueueBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `PUT /api/queues/{queue}`: a limit, or `fair`. With neither the queue is plain."""
+
+    limit: Annotated[
+        Name | None, Meta(description="The limit that tasks of the queue take; null: none")
+    ] = None
+    fair: Annotated[bool, Meta(description="Whether tenants have turns in this queue")] = False
+
+
+class QueueLineView(Struct, frozen=True, kw_only=True):
+    """The limit of a queue, or of its tenants where it is fair. The numbers are those of the limit, so
+    where it has other queues, too, their tasks count; at most 10,000 are counted."""
+
+    name: Name
+    limit: Name | None
+    fair: bool
+    permits: Annotated[
+        Count | None,
+        Meta(description="Tasks that may be PENDING or PROCESSING; null: any number"),
+    ]
+    admitted: Annotated[Count, Meta(description="Tasks with a permit")]
+    waiting: Annotated[Count, Meta(description="Tasks that wait for a permit, or for their turn")]
+    oldest_at: Annotated[
+        Moment | None, Meta(description="The time since which the oldest of them has the limit")
+    ]
+    lines: list[LimitKeyView]
+
+
+WIRE = [
+    DeletedLimit,
+    LimitBody,
+    LimitDetail,
+    LimitKeyView,
+    LimitList,
+    LimitView,
+    QueueBody,
+    QueueLineView,
+]
 
 __all__ = [
     "DeletedLimit",
@@ -74,4 +111,6 @@ __all__ = [
     "LimitKeyView",
     "LimitList",
     "LimitView",
+    "QueueBody",
+    "QueueLineView",
 ]

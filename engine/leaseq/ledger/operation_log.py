@@ -43,6 +43,7 @@ ActionName = Literal[
     "resume_operation",
     "put_limit",
     "delete_limit",
+    "put_queue",
 ]
 ACTIONS: tuple[ActionName, ...] = get_args(ActionName)
 

@@ -89,6 +89,10 @@ class QueueLimitLedger:
         found = await self._session.fetch("list_queue_limits", idempotent=True)
         return [QueueLimit(*row) for row in found]
 
+    async def find(self, queue: str) -> QueueLimit | None:
+        """The limit of a queue; None: it is plain."""
+        return next((each for each in await self.list_limits() if each.queue == queue), None)
+
     async def size(self) -> list[Room]:
         """Set the permits of the fair queues that were not measured a moment ago. Returns those that
         have changed."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from leaseq.ledger.queue_limits import QueueLimitLedger
+from leaseq.ledger.queue_limits import QueueLimit, QueueLimitLedger
 from leaseq.model import Submission
 
 REFRESH_SECONDS = 3.0
@@ -29,6 +29,10 @@ class QueueLimits:
     async def refresh(self) -> None:
         """Read them."""
         self.of = {each.queue: each.limit for each in await self._ledger.list_limits()}
+
+    async def find(self, queue: str) -> QueueLimit | None:
+        """The limit of a queue, from the ledger. None: it is plain."""
+        return await self._ledger.find(queue)
 
     def bind(self, submission: Submission) -> Submission:
         """The submission with the limit of its queue, where it has none of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from leaseq.dispatch.backlog import WINDOWED
 from leaseq.errors import CodecMismatch
 from leaseq.ledger.task_facts import Line
+from leaseq.limits import fair_queue
 from leaseq.model import TaskSummary
 from leaseq.operations.why.answer import Verdict
 from leaseq.operations.why.ended import newest
@@ -38,6 +39,8 @@ def explain_scheduled(facts: Facts, task: TaskSummary) -> Verdict:
 
 def _in_line(line: Line, task: TaskSummary) -> Verdict:
     """A task that waits for a permit of its limit, and for nothing else."""
+    if (queue := fair_queue(line.limit)) is not None:
+        return _in_turn(queue, line, task)
     named = f"limit {line.limit}" + (f" (key {line.key})" if line.key else "")
     behind = f", behind {count(line.ahead, 'task', 'tasks')} of the same key" if line.ahead else ""
     is_full = line.concurrency is not None and line.admitted >= line.concurrency
@@ -57,6 +60,20 @@ def _in_line(line: Line, task: TaskSummary) -> Verdict:
         sentence=f"It waits for a permit of {named}{behind}, and one is free.",
         next="a reaper admits it when its turn comes",
         since=task.run_at,
+    )
+
+
+def _in_turn(queue: str, line: Line, task: TaskSummary) -> Verdict:
+    """A task that waits for the turn of its tenant in a fair queue."""
+    behind = f", behind {count(line.ahead, 'task', 'tasks')} of this tenant" if line.ahead else ""
+    return Verdict(
+        case="fair_turn",
+        sentence=f"It waits in the line of tenant {task.tenant}{behind}: queue {queue} is fair, so each "
+        f"tenant has its turn, and tenants have {line.admitted} tasks that may run, {line.key_admitted} "
+        "of them this one.",
+        next="it is admitted when tasks of the queue have ended and its turn comes",
+        since=task.run_at,
+        actions=["start more workers, or wait", _cancel(task)],
     )
 
 

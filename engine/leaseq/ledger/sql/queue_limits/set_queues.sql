@@ -36,6 +36,12 @@ with sent as (
     from wanted as w
     left join owned as o on w.fair and o.name = w.own
     left join leaseq.limits as l on not w.fair and l.name = w.limit_name
+), known as (
+    insert into leaseq.queues (name)
+    select n.queue from named as n
+    where n.limit_name is not null and not exists (select from leaseq.queues as q where q.name = n.queue)
+    order by n.queue
+    on conflict (name) do nothing
 )
 insert into leaseq.queue_limits as q (queue, limit_id, limit_name, fair, declared, walks)
 select n.queue, n.limit_id, n.limit_name, n.fair, n.declared, case when n.limit_name is null then 0 else 2 end

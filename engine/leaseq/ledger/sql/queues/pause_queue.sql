@@ -24,6 +24,12 @@ with known as (
         paused_at = excluded.paused_at
     returning name, paused, paused_by, paused_reason, paused_at
 )
-select name, paused, paused_by, paused_reason, paused_at from known
-union all
-select name, paused, paused_by, paused_reason, paused_at from added
+select
+    p.name, p.paused, p.paused_by, p.paused_reason, p.paused_at,
+    case when not l.fair then l.limit_name end as limit, coalesce(l.fair, false) as fair
+from (
+    select name, paused, paused_by, paused_reason, paused_at from known
+    union all
+    select name, paused, paused_by, paused_reason, paused_at from added
+) as p
+left join leaseq.queue_limits as l on l.queue = p.name
