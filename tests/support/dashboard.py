@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from leaseq.ledger.task_types import TaskType
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.exchange import Application
@@ -41,6 +42,25 @@ async def fill(api: Api, worker_ledger: WorkerLedger) -> None:
         emit("loop.failed", loop="sweep", error=HOSTILE)
 
 
+async def fill_rules(api: Api) -> None:
+    """Make a limit whose permits are all given, with a line, and schedules, one of them paused."""
+    await api.client.put("/api/limits/stripe", json={"concurrency": 2, "key_concurrency": 1})
+    await api.service.engine.stores.task_types.register_types(
+        [TaskType("pay", "billing", None, limit_name="stripe", limit_key="customer")]
+    )
+    await api.service.types.refresh()
+    for customer in ("acme", "acme", "blue"):
+        payload = {"customer": customer, "password": "hunter2"}
+        await api.submitted({"type": "pay", "payload": payload, "queue": "billing"})
+    await api.service.engine.limits.admit("stripe")
+    daily = {"type": "pay", "payload": payload, "cron": "0 6 * * *", "tz": "Europe/Zurich"}
+    await api.client.put("/api/schedules/daily", json=daily | {"overlap": "skip"})
+    await api.client.post("/api/schedules/daily/run")
+    hourly = {"type": "report", "every_seconds": 3600, "jitter_seconds": 60}
+    await api.client.put("/api/schedules/hourly", json=hourly)
+    await api.client.post("/api/schedules/hourly/pause")
+
+
 @asynccontextmanager
 async def shown(api: Api, profile: Path) -> AsyncIterator[tuple[Tab, str]]:
     """A tab, and the address of the application."""
@@ -48,4 +68,4 @@ async def shown(api: Api, profile: Path) -> AsyncIterator[tuple[Tab, str]]:
         yield tab, f"http://127.0.0.1:{served.port}"
 
 
-__all__ = ["HOSTILE", "fill", "filled", "shown"]
+__all__ = ["HOSTILE", "fill", "fill_rules", "filled", "shown"]

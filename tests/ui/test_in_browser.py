@@ -27,7 +27,7 @@ from leaseq_api.ui.menu import MENU
 from support.api import Api
 from support.browser import Tab
 from support.bulk import body_of, started
-from support.dashboard import HOSTILE, fill, shown
+from support.dashboard import HOSTILE, fill, fill_rules, shown
 from support.failures import GONE, Shop, count
 
 LOOKS = [(theme, width) for theme in ("light", "dark") for width in (1280, 360)]
@@ -100,6 +100,7 @@ async def values(
     test = KillTest(test_id="t", kind="kill-worker", task_id=failed, tasks=before)
     kill_tests._keep(replace(test, began_at=at, ended_at=at))
     await fill(breakable, worker_ledger)
+    await fill_rules(breakable)
     breakable.service.overview.forget()
     return {
         "task_id": failed,
@@ -110,6 +111,8 @@ async def values(
         "fingerprint": GONE.fingerprint,
         "operation_id": operation["operation_id"],
         "test_id": "t",
+        "schedule": "daily",
+        "name": "stripe",
     }
 
 

@@ -65,7 +65,7 @@ async def show_limit(
 ) -> Response[LimitDetail]:
     """Show a limit, and those of its keys with the longest lines."""
     tenant = principal_of(request.scope).tenant
-    return Response(await _detail(service, _check_name(name), tenant=tenant))
+    return Response(await _detail(service, check_name(name), tenant=tenant))
 
 
 @put(
@@ -80,7 +80,7 @@ async def put_limit(
     """Make a limit, or change it. It holds from the next admission on. A limit that is lowered ends
     no task."""
     require_unbound(request.scope)
-    name, headers = _check_name(name), dict(request.scope["headers"])
+    name, headers = check_name(name), dict(request.scope["headers"])
     body = decode_json(await request.body(), headers, _limit_body, misfit="limit_invalid")
     bounds = LimitBounds(
         name=name, concurrency=body.concurrency, key_concurrency=body.key_concurrency
@@ -100,7 +100,7 @@ async def delete_limit(
 ) -> Response[DeletedLimit]:
     """Delete a limit that no unfinished task has."""
     require_unbound(request.scope)
-    await _operator(request, service).delete(_check_name(name))
+    await _operator(request, service).delete(check_name(name))
     return Response(DeletedLimit(name=name))
 
 
@@ -115,7 +115,7 @@ def _operator(request: AnyRequest, service: Service) -> LimitOperator:
     return LimitOperator(service.operator_of(request.scope), service.engine)
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Raise `Refused` for a path that cannot name a limit."""
     if not NAME.fullmatch(name):
         raise Refused(
@@ -132,4 +132,4 @@ router = Router(
     tags=["operate"],
 )
 
-__all__ = ["router"]
+__all__ = ["MOST_KEYS", "LimitName", "check_name", "router"]

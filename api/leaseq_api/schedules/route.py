@@ -80,7 +80,7 @@ async def show_schedule(
     request: AnyRequest, service: Injected, schedule: ScheduleName
 ) -> Response[ScheduleView]:
     """Show one schedule, with its next five times and its last runs."""
-    found = await service.engine.schedules.find(_tenant(request.scope), _check_name(schedule))
+    found = await service.engine.schedules.find(_tenant(request.scope), check_name(schedule))
     return Response(await _view(service, request.scope, found))
 
 
@@ -107,10 +107,10 @@ async def put_schedule(
 ) -> Response[ScheduleView]:
     """Create a schedule, or replace its definition. It keeps its counts, and stays paused if it
     is. Where its times do not change, neither does its next one."""
-    name = _check_name(schedule)
+    name = check_name(schedule)
     headers = dict(request.scope["headers"])
     body = decode_json(await request.body(), headers, _schedule_body, misfit="schedule_invalid")
-    definition = await _define(service, name, body, tenant=_tenant(request.scope))
+    definition = await define(service, name, body, tenant=_tenant(request.scope))
     put = await _operator(service, request.scope).put(definition)
     return Response(await _view(service, request.scope, put))
 
@@ -121,7 +121,7 @@ async def put_schedule(
 async def delete_schedule(request: AnyRequest, service: Injected, schedule: ScheduleName) -> None:
     """Delete a schedule; its tasks stay. One that code declares comes back with the next worker
     that starts."""
-    await _operator(service, request.scope).delete(_tenant(request.scope), _check_name(schedule))
+    await _operator(service, request.scope).delete(_tenant(request.scope), check_name(schedule))
 
 
 @post(
@@ -135,7 +135,7 @@ async def pause_schedule(
 ) -> Response[ScheduleView]:
     """Pause a schedule: its occurrences become no tasks. It can still be run by hand."""
     operator = _operator(service, request.scope)
-    paused = await operator.pause(_tenant(request.scope), _check_name(schedule))
+    paused = await operator.pause(_tenant(request.scope), check_name(schedule))
     return Response(await _view(service, request.scope, paused))
 
 
@@ -150,7 +150,7 @@ async def resume_schedule(
 ) -> Response[ScheduleView]:
     """Resume a schedule from now on. Occurrences during the pause count as missed."""
     operator = _operator(service, request.scope)
-    resumed = await operator.resume(_tenant(request.scope), _check_name(schedule))
+    resumed = await operator.resume(_tenant(request.scope), check_name(schedule))
     return Response(await _view(service, request.scope, resumed))
 
 
@@ -173,7 +173,7 @@ async def run_schedule(
 ) -> Response[RunView]:
     """Submit a task of a schedule now, paused or not. A request that is repeated with the same
     `operation_id` returns the same task."""
-    name, raw = _check_name(schedule), await request.body()
+    name, raw = check_name(schedule), await request.body()
     headers = dict(request.scope["headers"])
     body = decode_json(raw, headers, _run_body, misfit="schedule_invalid") if raw else RunBody()
     if body.operation_id is not None and not is_task_id(body.operation_id):
@@ -187,7 +187,7 @@ async def run_schedule(
     )
 
 
-async def _define(service: Service, name: str, body: ScheduleBody, *, tenant: str) -> Definition:
+async def define(service: Service, name: str, body: ScheduleBody, *, tenant: str) -> Definition:
     timing = read_timing(
         cron=body.cron,
         every_seconds=body.every_seconds,
@@ -221,7 +221,7 @@ def _operator(service: Service, scope: Scope) -> ScheduleOperator:
     return ScheduleOperator(service.operator_of(scope), service.engine.schedules)
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise Refused(
             "not_found", "this is not a schedule: use 1 to 128 characters of A-Z a-z 0-9 _ . -"
@@ -244,4 +244,4 @@ router = Router(
     tags=["operate"],
 )
 
-__all__ = ["router"]
+__all__ = ["ScheduleName", "check_name", "define", "router"]

@@ -1,17 +1,19 @@
 """The box Go to, which is on every page.
 
-It leads to a task by its id or the beginning of it, to the task of a key, to a queue, a worker or a
-type; else to the tasks that the text filters.
+It leads to a task by its id or the beginning of it, to the task of a key, to a queue, a worker, a
+type, a limit or a schedule; else to the tasks that the text filters.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from litestar import Response, get
 
 from leaseq.codec import is_task_id
+from leaseq.errors import LimitNotFound, ScheduleNotFound
 from leaseq.ledger.task_lists import TaskFilter
 from leaseq.model import NAME, State
 from leaseq.operations.submission import KEY_MAX_LENGTH
@@ -30,8 +32,8 @@ LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 @get("/goto", scope="read", query=("q",))
 async def go_to(request: AnyRequest, service: Injected) -> Response[str]:
-    """Go to the page of a task, of a queue, of a worker or of a type; else to the tasks that match
-    the text."""
+    """Go to the page of a task, a queue, a worker, a type, a limit or a schedule; else to the tasks
+    that match the text."""
     text = request.query_params.get("q", "").strip()
     if not text:
         return see_other(ROOT)
@@ -74,6 +76,18 @@ async def _of_name(request: AnyRequest, service: Service, text: str) -> str | No
         return f"{ROOT}/workers/{segment(text)}"
     if NAME.fullmatch(text) and await service.lists.find_type(text) is not None:
         return f"{ROOT}/types/{segment(text)}"
+    return await _of_rule(request, service, text) if NAME.fullmatch(text) else None
+
+
+async def _of_rule(request: AnyRequest, service: Service, name: str) -> str | None:
+    """A limit or a schedule of this name."""
+    principal = principal_of(request.scope)
+    with suppress(LimitNotFound):
+        await service.lists.find_limit(name, tenant=principal.tenant, keys=1, tasks=1)
+        return f"{ROOT}/limits/{segment(name)}"
+    with suppress(ScheduleNotFound):
+        await service.lists.find_schedule(principal.submits_to, name)
+        return f"{ROOT}/schedules/{segment(name)}"
     return None
 
 

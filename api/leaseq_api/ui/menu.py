@@ -24,6 +24,8 @@ MENU = (
     Entry("Workers", "/ui/workers", "w"),
     Entry("Types", "/ui/types", "y"),
     Entry("Due", "/ui/due", "d"),
+    Entry("Schedules", "/ui/schedules", "s"),
+    Entry("Limits", "/ui/limits", "l"),
     Entry("Check", "/ui/check", "c"),
     Entry("Operations", "/ui/operations", "p"),
     Entry("Failures", "/ui/failures", "f"),

@@ -23,11 +23,14 @@ from leaseq_api.ui.pages import (
     due,
     failures,
     kill_tests,
+    limits,
     operations,
     overview,
     queues,
     reveal,
     running,
+    schedule_form,
+    schedules,
     submit,
     task,
     task_actions,
@@ -57,6 +60,9 @@ PAGES = (
     *compare.HANDLERS,
     *failures.HANDLERS,
     *diary.HANDLERS,
+    *schedules.HANDLERS,
+    *schedule_form.HANDLERS,
+    *limits.HANDLERS,
 )
 
 Rest = Annotated[str, PathParameter(description="The rest of an address that does not exist")]

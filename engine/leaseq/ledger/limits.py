@@ -8,6 +8,7 @@ permits, and counts them under the version of the guard
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import msgspec
 import psycopg
@@ -19,7 +20,7 @@ from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.limits import LimitBounds, fair_queue
-from leaseq.model import Lane, Moment, Priority
+from leaseq.model import Lane, Moment, Priority, State
 
 # Permits that one statement gives.
 MOST_ADMITTED = 500
@@ -27,6 +28,10 @@ MOST_ADMITTED = 500
 MOST_VISITS = 1_000
 # Tasks of a limit that a list counts.
 MOST_COUNTED = 10_000
+# Waiting tasks that are looked at for the ones of one queue: of each limit, and of all.
+MOST_OF_LIMIT, MOST_OF_ALL = 1_000, 5_000
+# Behind every tenant and every key.
+LAST = "\U0010ffff"
 
 
 class AdmittedTasks(msgspec.Struct, frozen=True):
@@ -75,6 +80,28 @@ class LimitKey(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
 
 
+class LimitTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that has a permit, since `at`, or waits for one since then."""
+
+    task_id: str
+    tenant: str
+    key: str
+    is_admitted: bool
+    at: Moment
+    state: State
+    type: str
+    queue: str
+    priority: Priority
+
+
+class QueueWait(msgspec.Struct, frozen=True):
+    """The tasks of a queue that wait for the permits of one limit; a few thousand are looked at."""
+
+    limit: str
+    waiting: int
+    since: datetime
+
+
 class Repaired(msgspec.Struct, frozen=True):
     """A row of `limited` that was wrong, by its task and its limit."""
 
@@ -97,6 +124,7 @@ BEGINNING = AuditPosition(0, "", "", FIRST_ID, FIRST_ID)
 
 _to_limit = rows.reader(Limit)
 _to_key = rows.reader(LimitKey)
+_to_task = rows.reader(LimitTask)
 
 
 class LimitLedger:
@@ -199,6 +227,34 @@ class LimitLedger:
         found = await self._session.fetch("list_limit_keys", params, idempotent=True)
         return [_to_key(row) for row in found]
 
+    async def list_tasks(
+        self, name: str, *, tenant: str | None, key: str | None, limit: int
+    ) -> list[LimitTask]:
+        """Tasks of a limit: those with a permit, then those that wait, at most `limit` of each. Of one
+        key of a tenant, of a tenant, or of all."""
+        params = {
+            "name": name,
+            "limit": limit,
+            "from_tenant": tenant or "",
+            "to_tenant": tenant or LAST,
+            "from_key": key or "",
+            "to_key": LAST if key is None else key,
+        }
+        found = await self._session.fetch("list_limit_tasks", params, idempotent=True)
+        return [_to_task(row) for row in found]
+
+    async def count_waits(self, queue: str, *, tenant: str | None) -> list[QueueWait]:
+        """The limits that tasks of a queue wait for, of a tenant or of all."""
+        params = {
+            "queue": queue,
+            "from_tenant": tenant or "",
+            "to_tenant": tenant or LAST,
+            "most": MOST_OF_LIMIT,
+            "rows": MOST_OF_ALL,
+        }
+        found = await self._session.fetch("count_queue_waits", params, idempotent=True)
+        return [QueueWait(*row) for row in found]
+
     async def audit(
         self, position: AuditPosition, *, limit: int
     ) -> tuple[list[Repaired], AuditPosition]:
@@ -257,5 +313,7 @@ __all__ = [
     "Limit",
     "LimitKey",
     "LimitLedger",
+    "LimitTask",
+    "QueueWait",
     "Repaired",
 ]

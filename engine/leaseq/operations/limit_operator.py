@@ -15,10 +15,12 @@ class LimitOperator:
         self._limits = engine.limits
         self._admissions = engine.admissions
 
-    async def put(self, bounds: LimitBounds) -> None:
-        """Make a limit, or change it, and admit what it admits now. Raises `LimitInvalid`."""
+    async def put(self, bounds: LimitBounds, *, request_id: str | None = None) -> None:
+        """Make a limit, or change it, and admit what it admits now. Raises `LimitInvalid`, and
+        `Repeated` where the same `request_id` was done before."""
         check_bounds(bounds)
-        async with self._operator.recorded("put_limit", bounds.name) as operation:
+        recorded = self._operator.recorded("put_limit", bounds.name, request_id=request_id)
+        async with recorded as operation:
             operation.detail = {
                 "concurrency": bounds.concurrency,
                 "key_concurrency": bounds.key_concurrency,
@@ -26,9 +28,9 @@ class LimitOperator:
             await self._limits.put(bounds)
         self._admissions.ask([bounds.name])
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, request_id: str | None = None) -> None:
         """Delete a limit. Raises `LimitNotFound`, `LimitInUse`."""
-        async with self._operator.recorded("delete_limit", name):
+        async with self._operator.recorded("delete_limit", name, request_id=request_id):
             await self._limits.delete(name)
 
 

@@ -33,9 +33,12 @@ from leaseq.ledger.failures import (
     FailurePage,
 )
 from leaseq.ledger.fleet import FleetLedger
+from leaseq.ledger.followed import FollowedTasks
+from leaseq.ledger.limits import Limit, LimitKey, LimitLedger, LimitTask, QueueWait
 from leaseq.ledger.notices import Mark, NoticeFilter, NoticeLedger, NoticeListing
 from leaseq.ledger.operation_log import OperationFilter, OperationListing, OperationLog
 from leaseq.ledger.queues import QueueLedger
+from leaseq.ledger.schedules import ScheduleLedger
 from leaseq.ledger.services import ServiceLedger, ServiceRecord
 from leaseq.ledger.session import MARGIN_SECONDS, Session
 from leaseq.ledger.statistics import StatisticsLedger
@@ -45,7 +48,9 @@ from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
 from leaseq.operations.bulk.bulk_operations import BulkOperations
 from leaseq.operations.due import Due, read_due
+from leaseq.operations.schedules import no_schedule, read_runs
 from leaseq.operations.statistics.read import Statistics, Window, read_statistics
+from leaseq.schedules.schedule import Schedule, ScheduleRun
 
 # Lists that are read at the same time, each on a separate connection.
 SHARE = 2
@@ -75,6 +80,9 @@ class Lists:
         self._services = ServiceLedger(session)
         self._fleet = FleetLedger(session)
         self._coming = ComingTaskLedger(session)
+        self._limits = LimitLedger(session)
+        self._schedules = ScheduleLedger(session)
+        self._followed = FollowedTasks(session)
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str | None) -> Listing:
@@ -204,6 +212,52 @@ class Lists:
         """One page of notices, newest first."""
         async with self.turn():
             return await self._notices.list_notices(wanted)
+
+    async def list_schedules(
+        self, *, tenant: str | None, after: tuple[str, str], limit: int
+    ) -> list[Schedule]:
+        """The next schedules by tenant and name, without their payloads."""
+        async with self.turn():
+            return await self._schedules.list_schedules(tenant=tenant, after=after, limit=limit)
+
+    async def find_schedule(self, tenant: str, name: str) -> tuple[Schedule, list[ScheduleRun]]:
+        """One schedule and its last runs. Raises `ScheduleNotFound`."""
+        async with self.turn():
+            found, _ = await self._schedules.find(tenant, name)
+            if found is None:
+                raise no_schedule(name)
+            return found, await read_runs(self._followed, found)
+
+    async def list_limits(self, *, after: str, limit: int, tenant: str | None) -> list[Limit]:
+        """The next limits by name, with the numbers of a tenant, or of all."""
+        async with self.turn():
+            return await self._limits.list_limits(after=after, limit=limit, tenant=tenant)
+
+    async def find_limit(
+        self,
+        name: str,
+        *,
+        tenant: str | None,
+        keys: int,
+        tasks: int,
+        of_key: str | None = None,
+        key: str | None = None,
+    ) -> tuple[Limit, list[LimitKey], list[LimitTask]]:
+        """One limit, its longest lines, and tasks: of one `key` of the tenant `of_key`, or of all.
+        Raises `LimitNotFound`."""
+        async with self.turn():
+            found = await self._limits.find(name, tenant=tenant)
+            lines = await self._limits.list_keys(name, tenant=tenant, limit=keys)
+            return (
+                found,
+                lines,
+                await self._limits.list_tasks(name, tenant=of_key or tenant, key=key, limit=tasks),
+            )
+
+    async def count_waits(self, queue: str, *, tenant: str | None) -> list[QueueWait]:
+        """The limits that tasks of a queue wait for."""
+        async with self.turn():
+            return await self._limits.count_waits(queue, tenant=tenant)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

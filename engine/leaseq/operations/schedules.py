@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.errors import ScheduleConflict, ScheduleInvalid, ScheduleNotFound
+from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.schedules import Run
 from leaseq.metrics.tally import TALLY
 from leaseq.model import NAME
@@ -82,7 +83,7 @@ class Schedules:
         """Read one schedule. Raises `ScheduleNotFound`."""
         found, _ = await self._ledger.find(tenant, name)
         if found is None:
-            raise ScheduleNotFound(f"there is no schedule {name!r:.150}")
+            raise no_schedule(name)
         return found
 
     async def list_schedules(
@@ -93,21 +94,12 @@ class Schedules:
 
     async def runs(self, schedule: Schedule) -> list[ScheduleRun]:
         """The last occurrences of a schedule, newest first, with the states of their tasks."""
-        task_ids = [task_id for task_id in schedule.run_tasks if task_id is not None]
-        found = await self._followed.find_followed(task_ids) if task_ids else {}
-        return [
-            ScheduleRun(
-                at=at,
-                task_id=task_id,
-                state=found[task_id].state if task_id is not None and task_id in found else None,
-            )
-            for at, task_id in zip(schedule.run_ats, schedule.run_tasks, strict=True)
-        ]
+        return await read_runs(self._followed, schedule)
 
     async def pause(self, tenant: str, name: str, *, by: str | None = None) -> Schedule:
         """Pause a schedule: no occurrence becomes a task. Raises `ScheduleNotFound`."""
         if not await self._ledger.pause(tenant, name, by=by):
-            raise ScheduleNotFound(f"there is no schedule {name!r:.150}")
+            raise no_schedule(name)
         emit("schedule.paused", tenant=tenant, schedule=name)
         return await self.find(tenant, name)
 
@@ -132,7 +124,7 @@ class Schedules:
     async def delete(self, tenant: str, name: str) -> None:
         """Delete a schedule; its tasks stay. Raises `ScheduleNotFound`."""
         if not await self._ledger.delete(tenant, name):
-            raise ScheduleNotFound(f"there is no schedule {name!r:.150}")
+            raise no_schedule(name)
         emit("schedule.deleted", tenant=tenant, schedule=name)
 
     async def run_now(self, tenant: str, name: str, *, request: str | None = None) -> Run:
@@ -144,7 +136,7 @@ class Schedules:
             tenant, name, request=request, task_id=task_id, retention_seconds=self._retention
         )
         if run is None:
-            raise ScheduleNotFound(f"there is no schedule {name!r:.150}")
+            raise no_schedule(name)
         if run.created:
             if run.limit is None:
                 self._pusher.offer([(run.queue, run.lane, run.task_id)])
@@ -153,6 +145,25 @@ class Schedules:
             TALLY.of_task(run.queue, run.type).created += 1
             emit("schedule.fired", tenant=tenant, schedule=name, task_id=run.task_id)
         return run
+
+
+async def read_runs(followed: FollowedTasks, schedule: Schedule) -> list[ScheduleRun]:
+    """The last occurrences of a schedule, newest first, with the states of their tasks."""
+    task_ids = [task_id for task_id in schedule.run_tasks if task_id is not None]
+    found = await followed.find_followed(task_ids) if task_ids else {}
+    return [
+        ScheduleRun(
+            at=at,
+            task_id=task_id,
+            state=found[task_id].state if task_id is not None and task_id in found else None,
+        )
+        for at, task_id in zip(schedule.run_ats, schedule.run_tasks, strict=True)
+    ]
+
+
+def no_schedule(name: str) -> ScheduleNotFound:
+    """The refusal for a name that no schedule has."""
+    return ScheduleNotFound(f"there is no schedule {name!r:.150}")
 
 
 def check_definition(definition: Definition) -> None:
@@ -231,4 +242,12 @@ def _is_same(seen: Schedule, wanted: Definition) -> bool:
     return before == after and same_labels(seen.labels, task.labels)
 
 
-__all__ = ["CODE", "Run", "Schedules", "check_definition", "check_policy"]
+__all__ = [
+    "CODE",
+    "Run",
+    "Schedules",
+    "check_definition",
+    "check_policy",
+    "no_schedule",
+    "read_runs",
+]
