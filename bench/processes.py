@@ -30,14 +30,24 @@ class BenchFailed(Exception):
 
 
 class Service:
-    """One `leaseq ...` process."""
+    """One `leaseq ...` process. `python`: the words that run Python, where they are others than
+    those of this process. `patience`: how many times slower it is then."""
 
-    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        python: Sequence[str] = (sys.executable,),
+        patience: float = 1.0,
+    ) -> None:
         self.name = " ".join(arguments)
         self._log = log
+        self._patience = patience
         with log.open("wb") as words:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "leaseq", *arguments, "--until-eof"],
+                [*python, "-m", "leaseq", *arguments, "--until-eof"],
                 cwd=ROOT,
                 env=dict(env),
                 stdin=subprocess.PIPE,
@@ -64,7 +74,7 @@ class Service:
     async def hear(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
         """Wait for this event. Raises `BenchFailed`, with the last log lines, if the service ends
         or takes too long."""
-        give_up = monotonic() + START_SECONDS
+        give_up = monotonic() + START_SECONDS * self._patience
         while len(heard := self.heard(event)) < count:
             if self.process.poll() is not None or monotonic() > give_up:
                 raise BenchFailed(
@@ -90,7 +100,7 @@ class Service:
 
     def stop(self) -> None:
         """SIGTERM twice (the second hurries), and SIGKILL if that has no effect."""
-        for patience in (1.0, STOP_SECONDS):
+        for patience in (self._patience, STOP_SECONDS * self._patience):
             if self.process.poll() is None:
                 self.process.terminate()
                 with suppress(subprocess.TimeoutExpired):

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -74,11 +75,11 @@ class Stage:
         finally:
             self._postgres.start()
 
-    def start(self, *arguments: str, config: Config | None = None) -> Service:
+    def start(self, *arguments: str, config: Config | None = None, **options: Any) -> Service:
         """Start `leaseq ARGUMENTS`, with a `config` of its own where given; the caller waits for
-        what it says."""
+        what it says. `options`: those of `Service`."""
         log = self.config.data_dir / f"{len(self.services):03d}-{arguments[0]}.log"
-        service = Service(arguments, env=_environment(config or self.config), log=log)
+        service = Service(arguments, env=_environment(config or self.config), log=log, **options)
         self.services.append(service)
         return service
 
@@ -160,8 +161,10 @@ def _configure(postgres: PostgresServer, settings: Mapping[str, str]) -> None:
 
 
 def _environment(config: Config) -> dict[str, str]:
+    """Only what differs from the defaults: a service of an older revision knows fewer settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
-    return own | config.to_env() | {"LEASEQ_LOG_FORMAT": "json"}
+    given = dict(config.to_env().items() - Config.from_env({}).to_env().items())
+    return own | given | {"LEASEQ_LOG_FORMAT": "json"}
 
 
 def _stop(services: list[Service]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 from docs.make_metrics import TARGET, page
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leaseq.metrics.catalogue import METRICS
 from leaseq.metrics.exposition import EXPOSED, Exposition
@@ -40,6 +42,16 @@ async def test_an_ending_counts_once_in_each_metric() -> None:
     assert found.total("leaseq_tasks_ended_total") == 2, "a retry is no end"
     assert found.total(f"{DURATION}_count") == 2, "a lost attempt has no duration"
     assert found.total(f"{DURATION}_sum") == 2.5
+
+
+@given(st.lists(st.floats(min_value=0, max_value=1e6) | st.sampled_from(BOUNDS)))
+def test_the_runs_of_attempts_are_counted_as_one_by_one(values: list[float]) -> None:
+    together, alone = Tally(), Tally()
+    together.of_task("q", "t").starts.extend(values)
+    for value in values:
+        alone.observe("leaseq_wait_seconds", value, "q", "t")
+    counted = [each.counts for each in together.series() if each.name == "leaseq_wait_seconds"]
+    assert counted == [each.counts for each in alone.series()]
 
 
 async def test_handed_over_counts_are_added_up_and_not_kept() -> None:

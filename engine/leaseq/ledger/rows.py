@@ -25,7 +25,6 @@ from leaseq.model import (
     ClaimedTask,
     Counts,
     Lane,
-    Outcome,
     Priority,
     QueueRecord,
     Settled,
@@ -271,15 +270,13 @@ def divide(
     others: list[Settlement] = []
     bound: list[Settlement] = []
     for settlement in batch:
-        if settlement.claim.traits:
+        claim = settlement.claim
+        if claim.traits:
             bound.append(settlement)
-            continue
-        is_success = (
-            settlement.ending.outcome is Outcome.SUCCEEDED
-            and settlement.disposition == SUCCESS
-            and settlement.claim.worker_id == worker_id
-        )
-        (successes if is_success else others).append(settlement)
+        elif settlement.disposition is SUCCESS and claim.worker_id == worker_id:
+            successes.append(settlement)
+        else:
+            others.append(settlement)
     return successes, others, bound
 
 

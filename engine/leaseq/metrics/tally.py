@@ -14,7 +14,7 @@ types are counted as `(other)` in their queue, and further queues as `(other)`.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -124,10 +124,8 @@ class TaskCounts:
         yield _packed("leaseq_attempt_duration_seconds", self.labels, self.runs, self.ran_seconds)
 
     def _count_lists(self) -> None:
-        for seconds in self.starts:
-            self.waits[bisect_left(BOUNDS, seconds)] += 1
-        for seconds in self.successes:
-            self.runs[bisect_left(BOUNDS, seconds)] += 1
+        _count_into(self.waits, self.starts)
+        _count_into(self.runs, self.successes)
         self.waited_seconds += sum(self.starts)
         self.ran_seconds += sum(self.successes)
         self.succeeded += len(self.successes)
@@ -246,6 +244,17 @@ class Tally:
 
 # The tally of this process.
 TALLY = Tally()
+
+
+def _count_into(counts: list[int], values: list[float]) -> None:
+    """Count values, which it sorts: that is several times cheaper than a bisection for each."""
+    values.sort()
+    begin = 0
+    while begin < len(values):
+        index = bisect_left(BOUNDS, values[begin])
+        end = bisect_right(values, BOUNDS[index]) if index < len(BOUNDS) else len(values)
+        counts[index] += end - begin
+        begin = end
 
 
 def _packed(name: str, labels: Labels, counts: list[int], total: float) -> Series:

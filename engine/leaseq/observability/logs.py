@@ -304,6 +304,11 @@ def restore_streams() -> None:
     the second one to end restores the closed stream of the first one, and `print` fails in every
     other handler.
     """
+    try:
+        if sys.stdout is _streams["stdout"] and sys.stderr is _streams["stderr"]:
+            return  # as after nearly every handler
+    except (AttributeError, KeyError):  # a handler has deleted one, or it was not replaced by us
+        pass
     for name, stream in _streams.items():
         standing = sys.__dict__.get(name)
         if standing is not stream and _is_closed(standing):

@@ -44,6 +44,7 @@ from leaseq.worker.process.leftovers import Leftovers, threads_of
 PATIENCE_SECONDS = 3.0
 # Between two tries to write an ending that Postgres refuses in its plainest form.
 REFUSED_PAUSES = Pauses(1.0, growth=2.0, cap=60.0)
+SUCCESS, PENDING, DONE = State.SUCCESS, State.PENDING, Destination.DONE  # see lifecycle.SUCCEEDED
 
 
 class Attempt:
@@ -327,10 +328,6 @@ class Attempt:
         claimed, ending = self.claimed, self._ending
         assert ending is not None, "it was settled"
         seconds = monotonic() - self.began
-        if settled.state is State.SUCCESS:
-            self._counts.successes.append(seconds)
-        else:
-            self._counts.settled(ending.outcome, settled.state, seconds)
         fields = {
             "task_id": settled.task_id,
             "type": claimed.type,
@@ -340,6 +337,11 @@ class Attempt:
             "state": settled.state,
             "seconds": int(seconds * 10_000) / 10_000,
         }
+        if settled.state is SUCCESS:
+            self._counts.successes.append(seconds)
+            emit("attempt.settled", fields)
+            return
+        self._counts.settled(ending.outcome, settled.state, seconds)
         if ending.error is not None:
             fields["error"] = self._services.decider.loggable(ending.error)[:200]
         emit("attempt.settled", fields)
@@ -352,8 +354,8 @@ class Attempt:
     def _release(self, settled: Settled) -> None:
         """Take the delivery out of the processing list. That of a PENDING task goes to the head of
         its lane."""
-        lane = settled.lane if settled.state is State.PENDING else None
-        release = Release(self.claimed.claim.task_id, lane or Destination.DONE)
+        lane = settled.lane if settled.state is PENDING else None
+        release = Release(self.claimed.claim.task_id, lane or DONE)
         self._services.releaser.put(self.claimed.queue, release, self.release_done)
 
     def release_done(self, _: object = None) -> None:

@@ -84,7 +84,8 @@ class LoopExecutor:
             try:
                 result = await run.handler.function(**arguments)
             finally:
-                _leave_handler()
+                exit_forked_copy()
+                restore_streams()
             return returned(result, max_bytes=self._result_max_bytes, codec=run.handler.codec)
         except (
             BaseException
@@ -134,14 +135,8 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         # No future can carry it: the attempt would wait for the thread forever.
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
-        _leave_handler()
-
-
-def _leave_handler() -> None:
-    """Called right after a handler, before anything else of this process runs: other handlers print
-    to the streams that it leaves."""
-    exit_forked_copy()
-    restore_streams()
+        exit_forked_copy()
+        restore_streams()
 
 
 def _exited(run: HandlerRun, future: asyncio.Future[Any]) -> None:
