@@ -1,6 +1,6 @@
 """Make the blocking client from the asynchronous one, so that it is written once.
 
-`make generated` writes `client.py` and `sending.py`. A test compares them with what this makes.
+`make generated` writes `client.py`, `rules.py` and `sending.py`. A test compares them with what this makes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "leaseq_http"
 # Each file, and the one that is made from it.
-MADE = {"async_client.py": "client.py", "async_sending.py": "sending.py"}
+MADE = {
+    "async_client.py": "client.py",
+    "async_rules.py": "rules.py",
+    "async_sending.py": "sending.py",
+}
 
 NOTE = "This file is made from `{source}` by `make generated`. Change that one."
 # In this order: words of the docstrings, then of the code. Each has to be in one of the files.
@@ -25,7 +29,11 @@ REPLACED = [
         r'"""Send calls with asyncio, again where that is safe\..*?\n"""',
         f'"""Send calls without an event loop, again where that is safe.\n\n{NOTE}\n"""',
     ),
-    (r"\basync_sending\b", "sending"),
+    (
+        r'"""Limits and schedules with asyncio\..*?\n"""',
+        f'"""Limits and schedules without an event loop.\n\n{NOTE}\n"""',
+    ),
+    (r"\basync_(sending|rules)\b", r"\1"),
     (r"many asyncio tasks at a time", "many threads at a time"),
     (r"\bimport asyncio\nfrom collections", "from collections"),
     (r"\bfrom time import monotonic\b", "from time import monotonic, sleep"),
@@ -39,7 +47,7 @@ REPLACED = [
     (r"\bfor (\w+) in (following\.feed\(piece\)):\n +yield \1\b", r"yield from \2"),
     (r"`contextlib\.aclosing`", "`contextlib.closing`"),
     (r"\bAsyncGenerator\[([\w\[\]]+), None\]", r"Generator[\1, None, None]"),
-    (r"\bAsync(Client|Generator|Iterator|Sender)\b", r"\1"),
+    (r"\bAsync(Client|Generator|Iterator|Limits|Schedules|Sender)\b", r"\1"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\ba(close|read|iter_bytes)\(", r"\1("),

@@ -246,5 +246,6 @@ __all__ = [
     "task_page",
     "task_view",
     "type_view",
+    "waiting_for",
     "worker_view",
 ]

@@ -15,7 +15,17 @@ import msgspec
 import pytest
 
 from leaseq_api.problems import KINDS
-from leaseq_http import bulk, errors, explanations, failures, model, quotas, statistics
+from leaseq_http import (
+    bulk,
+    errors,
+    explanations,
+    failures,
+    limits,
+    model,
+    quotas,
+    schedules,
+    statistics,
+)
 from leaseq_http.batches import MOST_ITEMS
 from leaseq_http.calls import BatchOutcome
 from leaseq_http.errors import LeaseqHTTPError, ProblemError, kind_of
@@ -40,19 +50,8 @@ LEFT_OUT = {
     "list_running": "for operators, who have the dashboard",
     "list_services": "for operators, who have the dashboard",
     "show_worker": "for operators, who have the dashboard",
-    **dict.fromkeys(
-        ("list_limits", "show_limit", "put_limit", "delete_limit"),
-        "for operators, who have `leaseq limits`",
-    ),
     **dict.fromkeys(("show_queue", "put_queue"), "for operators, who have `leaseq queues`"),
     "show_census": "for an operator, not for a program that uses the queue",
-    **dict.fromkeys(
-        (
-            *("list_schedules", "show_schedule", "put_schedule", "delete_schedule"),
-            *("pause_schedule", "resume_schedule", "run_schedule"),
-        ),
-        "for operators, and for the app that has the handlers",
-    ),
     **dict.fromkeys(
         (
             *("create_key", "list_keys", "rotate_key", "revoke_key", "limit_key"),
@@ -107,6 +106,15 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Why": explanations.Why,
     "Evidence": explanations.Evidence,
     "FailureOfTask": explanations.FailureOfTask,
+    "LimitView": limits.Limit,
+    "LimitKeyView": limits.LimitKey,
+    "LimitDetail": limits.LimitDetail,
+    "LimitList": limits.LimitList,
+    "DeletedLimit": limits.DeletedLimit,
+    "ScheduleView": schedules.Schedule,
+    "ScheduleRun": schedules.ScheduleRun,
+    "SchedulePage": schedules.SchedulePage,
+    "RunView": schedules.StartedRun,
 }
 # Schemas that become no struct of their own, and why.
 NO_STRUCT = {
@@ -146,20 +154,10 @@ NO_STRUCT = {
     "FilterBody": "a TypedDict, the arguments of `preview_operation`",
     "PreviewBody": "the arguments of `preview_operation`",
     "StartBody": "the arguments of `start_operation`",
-    **dict.fromkeys(
-        (
-            *("RunBody", "RunView", "ScheduleBody"),
-            *("SchedulePage", "ScheduleRun", "ScheduleView"),
-        ),
-        "of operations that are left out",
-    ),
-    **dict.fromkeys(
-        (
-            *("LimitBody", "LimitView", "LimitKeyView"),
-            *("LimitDetail", "LimitList", "DeletedLimit", "QueueBody", "QueueLineView"),
-        ),
-        "of operations that are left out",
-    ),
+    **dict.fromkeys(("QueueBody", "QueueLineView"), "of operations that are left out"),
+    "RunBody": "the argument of `schedules.run`",
+    "ScheduleBody": "the arguments of `schedules.put`, which are compared below",
+    "LimitBody": "the arguments of `limits.put`, which are compared below",
     "State": "a Literal, which is compared below",
     "WaitingFor": "a dict of texts, so that a later service may name another reason",
     "Outcome": "a str, because a later service may have another one",
@@ -254,6 +252,15 @@ async def test_the_arguments_of_an_operation_are_those_of_its_bodies(api: Api) -
     assert bulk.BulkFilter.__annotations__.keys() == schemas["FilterBody"]["properties"].keys()
     given = {"action", "filter", "operation_id"} | bulk.BulkStart.__annotations__.keys()
     assert given == schemas["StartBody"]["properties"].keys()
+
+
+async def test_the_arguments_of_put_are_those_of_its_body(api: Api) -> None:
+    schemas = api.document.content["components"]["schemas"]
+    for name, fields, fixed in (
+        ("LimitBody", limits.LimitBounds, set()),
+        ("ScheduleBody", schedules.ScheduleFields, {"type"}),
+    ):
+        assert fields.__annotations__.keys() | fixed == schemas[name]["properties"].keys()
 
 
 async def test_a_field_that_a_later_service_adds_is_ignored() -> None:

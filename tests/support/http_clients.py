@@ -25,12 +25,22 @@ KINDS = [AsyncClient, Client]
 class Either:
     """One of the clients."""
 
-    def __init__(self, client: AsyncClient | Client) -> None:
+    def __init__(self, client: Any) -> None:
         self.client = client
+
+    @property
+    def limits(self) -> Any:
+        """The limits of the client, alike."""
+        return Either(self.client.limits)
+
+    @property
+    def schedules(self) -> Any:
+        """The schedules of the client, alike."""
+        return Either(self.client.schedules)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self.client, name)
-        if isinstance(self.client, AsyncClient):
+        if type(self.client).__name__.startswith("Async"):
             return _collected(method) if name in ITERATING else _of_async(method)
         if name in ITERATING:
             return lambda *args, **kwargs: asyncio.to_thread(lambda: list(method(*args, **kwargs)))
@@ -41,7 +51,14 @@ class Either:
 ITERATING = frozenset(
     {
         *("events", "follow_operation", "watch"),
-        *("list_operations", "list_queues", "list_tasks", "list_types"),
+        *(
+            "list_limits",
+            "list_schedules",
+            "list_operations",
+            "list_queues",
+            "list_tasks",
+            "list_types",
+        ),
     }
 )
 

@@ -40,6 +40,22 @@ async def test_a_limit_shows_its_lines_and_its_tasks(api: Api) -> None:
     assert len(re.findall(r'href="/ui/tasks/[0-9a-f-]{36}"', of_one)) == 2
 
 
+async def test_a_task_that_waits_for_a_limit_says_so_on_every_page(api: Api) -> None:
+    await fill_rules(api)
+    link = (
+        'waits for a permit of <a href="/ui/limits/stripe?tenant=default&amp;key=acme">stripe</a>'
+    )
+    listed = (await api.client.get("/ui/tasks?state=SCHEDULED&queue=billing")).text
+    assert link in listed
+    tasks = (await api.client.get("/api/tasks?state=SCHEDULED&queue=billing")).json()["tasks"]
+    waits = [each["task_id"] for each in tasks if each["waiting_for"].get("key") == "acme"]
+    assert link in (await api.client.get(f"/ui/tasks/{waits[0]}")).text
+    queue = (await api.client.get("/ui/queues/billing")).text
+    row = queue.split('<tr id="limit-stripe">')[1].split("</tr>")[0]
+    assert 'href="/ui/limits/stripe"' in row
+    assert ">2</span>" in row
+
+
 async def test_a_limit_is_made_changed_refused_and_deleted_by_forms(api: Api) -> None:
     made = await post(api, "/new-limit", name="mail", concurrency="2")
     assert made.headers["location"] == "/ui/limits/mail?done=put"

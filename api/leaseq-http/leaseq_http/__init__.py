@@ -51,6 +51,7 @@ from leaseq_http.errors import (
 )
 from leaseq_http.explanations import Evidence, FailureOfTask, Why
 from leaseq_http.failures import ErrorVariant, FailedAttempt, Failure, FailureDetail
+from leaseq_http.limits import Limit, LimitBounds, LimitDetail, LimitKey
 from leaseq_http.model import (
     AnyTaskEvent,
     Attempt,
@@ -73,6 +74,7 @@ from leaseq_http.model import (
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
+from leaseq_http.schedules import Schedule, ScheduleFields, ScheduleRun, StartedRun
 from leaseq_http.statistics import Statistics
 from leaseq_http.submission import Submission, SubmitOptions
 
@@ -101,6 +103,10 @@ __all__ = [
     "IdempotencyKeyInvalid",
     "IdempotencyKeyReused",
     "LeaseqHTTPError",
+    "Limit",
+    "LimitBounds",
+    "LimitDetail",
+    "LimitKey",
     "ListedTask",
     "Missed",
     "NotFound",
@@ -118,8 +124,12 @@ __all__ = [
     "RequestRefused",
     "ResultInvalid",
     "ResultTimeout",
+    "Schedule",
+    "ScheduleFields",
+    "ScheduleRun",
     "ServiceFault",
     "ServiceUnavailable",
+    "StartedRun",
     "State",
     "Statistics",
     "Submission",

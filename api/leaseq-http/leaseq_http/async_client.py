@@ -16,6 +16,7 @@ import httpx
 
 from leaseq_http import batches, calls
 from leaseq_http.answers import result_of
+from leaseq_http.async_rules import AsyncLimits, AsyncSchedules
 from leaseq_http.async_sending import AsyncSender
 from leaseq_http.batches import Outcome
 from leaseq_http.bulk import BulkFilter, BulkOperation, BulkPreview, BulkStart
@@ -74,6 +75,8 @@ class AsyncClient:
     ) -> None:
         settings = Settings(base_url, api_key=api_key, tenant=tenant, timeout=timeout)
         self._sender = AsyncSender(settings, retry_seconds=retry_seconds, http=http)
+        self.limits = AsyncLimits(self._sender)
+        self.schedules = AsyncSchedules(self._sender)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._sender.base_url}>"

@@ -70,7 +70,7 @@ class _BatchAnswer(Struct, frozen=True):
 
 def submit(submission: Submission) -> Call[Submitted]:
     """Submit one task."""
-    return _call(
+    return route_call(
         "submit",
         _submitted,
         headers=JSON | {"Idempotency-Key": submission.key_header},
@@ -82,7 +82,7 @@ def submit(submission: Submission) -> Call[Submitted]:
 def submit_batch(submissions: Sequence[Submission]) -> Call[list[BatchOutcome]]:
     """Submit many tasks."""
     body = b"[%b]" % b",".join(submission.item for submission in submissions)
-    return _call("submit_batch", _outcomes, headers=JSON, body=body)
+    return route_call("submit_batch", _outcomes, headers=JSON, body=body)
 
 
 def follow_task(task_id: str, *, last_event_id: str | None = None) -> Call[None]:
@@ -103,18 +103,20 @@ def follow_tasks(
 def show(task_id: str, *, wait: float = 0.0) -> Call[Task]:
     """Read one task, when it has ended or after `wait` seconds."""
     query = {"wait": wait} if wait > 0 else {}
-    return _call("show", _as(Task), path={"task_id": task_id}, query=query, held_seconds=wait)
+    return route_call(
+        "show", as_struct(Task), path={"task_id": task_id}, query=query, held_seconds=wait
+    )
 
 
 def attempts(task_id: str) -> Call[AttemptList]:
     """Read the attempts of a task that did not succeed."""
-    return _call("attempts", _as(AttemptList), path={"task_id": task_id})
+    return route_call("attempts", as_struct(AttemptList), path={"task_id": task_id})
 
 
 def why(task_id: str, *, idempotency_key: str | None = None) -> Call[Why]:
     """Explain why a task is where it is."""
     query = {"idempotency_key": idempotency_key}
-    return _call("why", _as(Why), path={"task_id": task_id}, query=query)
+    return route_call("why", as_struct(Why), path={"task_id": task_id}, query=query)
 
 
 class TaskFilters(TypedDict, total=False):
@@ -139,39 +141,39 @@ def list_tasks(
         "limit": page_size,
         "cursor": cursor,
     }
-    return _call("list_tasks", _as(TaskPage), query=query)
+    return route_call("list_tasks", as_struct(TaskPage), query=query)
 
 
 def cancel(task_id: str, *, seen: str | None = None) -> Call[Task]:
     """Cancel a task."""
-    return _call("cancel", _as(Task), path={"task_id": task_id}, **_body(seen=seen))
+    return route_call("cancel", as_struct(Task), path={"task_id": task_id}, **json_body(seen=seen))
 
 
 def redrive(
     task_id: str, *, seen: str | None = None, operation_id: str | None = None
 ) -> Call[Task]:
     """Put a task back to SCHEDULED. With the id of an operation the request may be repeated."""
-    body = _body(seen=seen, operation_id=operation_id)
-    call = _call("redrive", _as(Task), path={"task_id": task_id}, **body)
+    body = json_body(seen=seen, operation_id=operation_id)
+    call = route_call("redrive", as_struct(Task), path={"task_id": task_id}, **body)
     return msgspec.structs.replace(call, repeatable=operation_id is not None)
 
 
 def replay(task_id: str, **changes: Any) -> Call[Submitted]:
     """Submit a task again as a new one."""
     key = changes.get("idempotency_key")
-    return _call(
-        "replay", _submitted, path={"task_id": task_id}, idempotency_key=key, **_body(**changes)
+    return route_call(
+        "replay", _submitted, path={"task_id": task_id}, idempotency_key=key, **json_body(**changes)
     )
 
 
 def erase(task_id: str) -> Call[Task]:
     """Erase the content of a task."""
-    return _call("erase", _as(Task), path={"task_id": task_id})
+    return route_call("erase", as_struct(Task), path={"task_id": task_id})
 
 
 def free_key(task_id: str) -> Call[Task]:
     """Free the key of a task."""
-    return _call("free_key", _as(Task), path={"task_id": task_id})
+    return route_call("free_key", as_struct(Task), path={"task_id": task_id})
 
 
 def list_failures(
@@ -179,19 +181,19 @@ def list_failures(
 ) -> Call[FailurePage]:
     """Read one page of failures."""
     query = {**filters, "limit": page_size, "cursor": cursor}
-    return _call("list_failures", _as(FailurePage), query=query)
+    return route_call("list_failures", as_struct(FailurePage), query=query)
 
 
 def show_failure(type_name: str, fingerprint: str) -> Call[FailureDetail]:
     """Read one failure."""
     path = {"type_name": type_name, "fingerprint": fingerprint}
-    return _call("show_failure", _as(FailureDetail), path=path)
+    return route_call("show_failure", as_struct(FailureDetail), path=path)
 
 
 def acknowledge(type_name: str, fingerprint: str) -> Call[Failure]:
     """Acknowledge a failure."""
     path = {"type_name": type_name, "fingerprint": fingerprint}
-    return _call("acknowledge", _as(Failure), path=path)
+    return route_call("acknowledge", as_struct(Failure), path=path)
 
 
 def list_operations(
@@ -210,64 +212,74 @@ def list_operations(
         "limit": page_size,
         "cursor": cursor,
     }
-    return _call("list_operations", _as(OperationPage), query=query)
+    return route_call("list_operations", as_struct(OperationPage), query=query)
 
 
 def preview_operation(action: str, wanted: BulkFilter) -> Call[BulkPreview]:
     """Count the tasks of an operation on many tasks."""
-    return _call("preview_operation", _as(BulkPreview), **_body(action=action, filter=wanted))
+    return route_call(
+        "preview_operation", as_struct(BulkPreview), **json_body(action=action, filter=wanted)
+    )
 
 
 def start_operation(
     action: str, wanted: BulkFilter, operation_id: str, options: BulkStart
 ) -> Call[BulkOperation]:
     """Start an operation on many tasks. Its id makes it safe to repeat."""
-    body = _body(action=action, filter=wanted, operation_id=operation_id, **options)
-    return _call("start_operation", _as(BulkOperation), **body)
+    body = json_body(action=action, filter=wanted, operation_id=operation_id, **options)
+    return route_call("start_operation", as_struct(BulkOperation), **body)
 
 
 def on_operation(name: str, operation_id: str) -> Call[BulkOperation]:
     """Show, stop or resume an operation on many tasks."""
-    return _call(name, _as(BulkOperation), path={"operation_id": operation_id})
+    return route_call(name, as_struct(BulkOperation), path={"operation_id": operation_id})
 
 
 def list_queues(*, page_size: int = 50, cursor: str | None = None) -> Call[QueueList]:
     """Read one page of the queues."""
-    return _call("list_queues", _as(QueueList), query={"limit": page_size, "cursor": cursor})
+    return route_call(
+        "list_queues", as_struct(QueueList), query={"limit": page_size, "cursor": cursor}
+    )
 
 
 def pause(queue: str, *, reason: str | None = None) -> Call[PausedQueue]:
     """Pause a queue."""
-    return _call("pause", _as(PausedQueue), path={"queue": queue}, **_body(reason=reason))
+    return route_call(
+        "pause", as_struct(PausedQueue), path={"queue": queue}, **json_body(reason=reason)
+    )
 
 
 def resume(queue: str) -> Call[PausedQueue]:
     """Resume a queue."""
-    return _call("resume", _as(PausedQueue), path={"queue": queue})
+    return route_call("resume", as_struct(PausedQueue), path={"queue": queue})
 
 
 def list_workers(*, closed: bool = False, limit: int = 50) -> Call[WorkerList]:
     """Read the workers."""
-    return _call("list_workers", _as(WorkerList), query={"closed": closed, "limit": limit})
+    return route_call(
+        "list_workers", as_struct(WorkerList), query={"closed": closed, "limit": limit}
+    )
 
 
 def list_types(*, page_size: int = 50, cursor: str | None = None) -> Call[TypeList]:
     """Read one page of the registered task types."""
-    return _call("list_types", _as(TypeList), query={"limit": page_size, "cursor": cursor})
+    return route_call(
+        "list_types", as_struct(TypeList), query={"limit": page_size, "cursor": cursor}
+    )
 
 
 def statistics(window: str, *, queue: str | None, type: str | None) -> Call[Statistics]:  # noqa: A002
     """Read the statistics of a window."""
     query = {"window": window, "queue": queue, "type": type}
-    return _call("statistics", _as(Statistics), query=query)
+    return route_call("statistics", as_struct(Statistics), query=query)
 
 
 def show_quota() -> Call[TenantQuota]:
     """Read the quotas of a tenant."""
-    return _call("show_quota", _as(TenantQuota))
+    return route_call("show_quota", as_struct(TenantQuota))
 
 
-def _call(
+def route_call(
     name: str,
     decode: Callable[[Mapping[str, str], bytes], T],
     *,
@@ -275,6 +287,7 @@ def _call(
     query: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Call[T]:
+    """The call of a route."""
     route = ROUTES[name]
     given = {each: value for each, value in (query or {}).items() if value is not None}
     assert given.keys() <= set(route.query), name
@@ -290,7 +303,7 @@ def _call(
     )
 
 
-def _body(**members: Any) -> dict[str, Any]:
+def json_body(**members: Any) -> dict[str, Any]:
     """The body of a call, without the members that are not given. Empty: there is no body."""
     given = {name: value for name, value in members.items() if value is not None}
     return {"headers": JSON, "body": msgspec.json.encode(given)} if given else {}
@@ -300,7 +313,9 @@ def _stream(name: str, last_event_id: str | None, **more: Any) -> Call[None]:
     headers = {"Accept": "text/event-stream"}
     if last_event_id is not None:
         headers["Last-Event-ID"] = last_event_id
-    return _call(name, lambda _, body: None, headers=headers, held_seconds=SILENCE_SECONDS, **more)
+    return route_call(
+        name, lambda _, body: None, headers=headers, held_seconds=SILENCE_SECONDS, **more
+    )
 
 
 def _segment(name: str, text: str) -> str:
@@ -324,7 +339,8 @@ def _value(value: Any) -> str:
 
 
 @cache
-def _as(kind: type[T]) -> Callable[[Mapping[str, str], bytes], T]:
+def as_struct(kind: type[T]) -> Callable[[Mapping[str, str], bytes], T]:
+    """The decoder of an answer with a struct."""
     decoder = msgspec.json.Decoder(kind)
     return lambda _, body: decoder.decode(body)
 
@@ -340,16 +356,19 @@ def _submitted(headers: Mapping[str, str], body: bytes) -> Submitted:
 
 
 __all__ = [
+    "JSON",
     "BatchOutcome",
     "Call",
     "TaskFilters",
     "acknowledge",
+    "as_struct",
     "attempts",
     "cancel",
     "erase",
     "follow_task",
     "follow_tasks",
     "free_key",
+    "json_body",
     "list_failures",
     "list_operations",
     "list_queues",
@@ -361,6 +380,7 @@ __all__ = [
     "redrive",
     "replay",
     "resume",
+    "route_call",
     "show",
     "show_failure",
     "start_operation",

@@ -35,6 +35,7 @@ from leaseq_http.model import (
     Worker,
 )
 from leaseq_http.quotas import TenantQuota
+from leaseq_http.rules import Limits, Schedules
 from leaseq_http.sending import Sender
 from leaseq_http.settings import HELD_SECONDS, SHORT_PAUSE, Settings
 from leaseq_http.statistics import Statistics
@@ -72,6 +73,8 @@ class Client:
     ) -> None:
         settings = Settings(base_url, api_key=api_key, tenant=tenant, timeout=timeout)
         self._sender = Sender(settings, retry_seconds=retry_seconds, http=http)
+        self.limits = Limits(self._sender)
+        self.schedules = Schedules(self._sender)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._sender.base_url}>"

@@ -42,6 +42,19 @@ ROUTES = {
     ),
     "show_failure": Route("GET", "/api/failures/{type_name}/{fingerprint}"),
     "acknowledge": Route("POST", "/api/failures/{type_name}/{fingerprint}/acknowledge"),
+    "list_limits": Route("GET", "/api/limits", ("limit", "cursor")),
+    "show_limit": Route("GET", "/api/limits/{name}"),
+    "put_limit": Route("PUT", "/api/limits/{name}"),
+    # A second one finds nothing.
+    "delete_limit": Route("DELETE", "/api/limits/{name}", repeatable=False),
+    "list_schedules": Route("GET", "/api/schedules", ("limit", "cursor")),
+    "show_schedule": Route("GET", "/api/schedules/{schedule}"),
+    "put_schedule": Route("PUT", "/api/schedules/{schedule}"),
+    "delete_schedule": Route("DELETE", "/api/schedules/{schedule}", repeatable=False),
+    "pause_schedule": Route("POST", "/api/schedules/{schedule}/pause"),
+    "resume_schedule": Route("POST", "/api/schedules/{schedule}/resume"),
+    # With the id of an operation, which every run of this client has.
+    "run_schedule": Route("POST", "/api/schedules/{schedule}/run"),
     "list_operations": Route(
         "GET", "/api/operations", ("action", "target", "key_id", "limit", "cursor")
     ),

@@ -306,7 +306,9 @@ def _admitted(
 
 __all__ = [
     "BEGINNING",
+    "LAST",
     "MOST_COUNTED",
+    "MOST_OF_LIMIT",
     "Admission",
     "AdmittedTasks",
     "AuditPosition",

@@ -12,6 +12,7 @@ from litestar import Response, get, post
 
 from leaseq.errors import LeaseqError
 from leaseq.ledger.failures import FailureFilter, FailureGroup
+from leaseq.ledger.limits import MOST_OF_LIMIT, QueueWait
 from leaseq.operations.operator import Repeated
 from leaseq.operations.overview.answer import Overview, QueueStanding
 from leaseq.operations.overview.needs import oldest_seconds
@@ -74,6 +75,8 @@ async def show_queue(
             principal,
             FailureFilter(queue=name, window_seconds=CAUSES_SECONDS, limit=MOST_CAUSES),
         ),
+        "waits": await _waits_of(service, principal, name),
+        "most_of_limit": MOST_OF_LIMIT,
         "contents": may_read_contents(request.scope),
         "diary": principal.tenant is None and principal.may("operate"),
         "done": request.query_params.get("done"),
@@ -128,6 +131,17 @@ async def causes_of(
 
     with suppress(LeaseqError):
         return await service.reads.read((wanted, principal.tenant), read)
+    return None
+
+
+async def _waits_of(service: Service, principal: Principal, queue: str) -> list[QueueWait] | None:
+    """The limits that tasks of a queue wait for, read for all who look. None: not known."""
+
+    async def read() -> list[QueueWait]:
+        return await service.lists.count_waits(queue, tenant=principal.tenant)
+
+    with suppress(LeaseqError):
+        return await service.reads.read(("waits", queue, principal.tenant), read)
     return None
 
 

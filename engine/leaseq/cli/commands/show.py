@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from leaseq.cli import parameters
+from leaseq.cli.commands.tasks import line_of
 from leaseq.cli.commands.why import print_next
 from leaseq.cli.output import STYLES, moment, one_line, print_block, print_json, print_line, styled
 from leaseq.cli.servers import reading
@@ -84,6 +85,8 @@ def _print(life: LifeFacts, facts: Facts) -> None:
     if task.labels:
         labels = "  ".join(f"{name}={value}" for name, value in sorted(task.labels.items()))
         print_line(styled("labels".ljust(9), "dim"), labels)
+    if waits := line_of(task):
+        print_line(styled("line".ljust(9), "dim"), waits)
     for name, value in (
         ("payload", task.payload),
         ("progress", task.progress),

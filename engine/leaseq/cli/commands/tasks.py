@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from leaseq.cli import parameters
@@ -21,7 +22,7 @@ from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
 from leaseq.operations.seen import Seen
 from leaseq.operations.why.wording import error_line
-from leaseq_api.views import task_page, task_view
+from leaseq_api.views import task_page, task_view, waiting_for
 
 ERROR_WIDTH = 60
 
@@ -86,8 +87,18 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: Any) -> Non
         print_table(titles, [_row(task) for task in found.tasks])
 
 
+def line_of(task: TaskSummary) -> str:
+    """The line in which a task waits for a permit. Empty: it waits in none."""
+    waits = waiting_for(task)
+    if waits is None or waits.time is not UNSET:
+        return ""
+    if waits.queue is not UNSET:
+        return f"waits for its turn in the fair queue {waits.queue}"
+    return f"waits for limit {waits.limit}" + (f", key {waits.key}" if waits.key else "")
+
+
 def _row(task: TaskSummary) -> tuple[str, ...]:
-    error = error_line(task.error)
+    error = line_of(task) or error_line(task.error)
     return (
         task.task_id,
         task.state,
@@ -193,4 +204,4 @@ def free_key(task_id: str, tenant: str, as_json: bool) -> None:
         say(f"the idempotency key {task.idempotency_key} of {task_id} is free")
 
 
-__all__ = ["cancel", "free_key", "list_tasks", "redrive"]
+__all__ = ["cancel", "free_key", "line_of", "list_tasks", "redrive"]
