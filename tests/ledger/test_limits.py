@@ -99,6 +99,8 @@ async def test_a_limit_admits_its_number_and_an_ending_makes_room(
     await ledger.settle([succeeded(claim)])
     assert await admit(limits) == ids[2:]
     assert await permits(plain) == {ids[1]: "PENDING", ids[2]: "PENDING"}
+    failures = await plain.execute("select count(*) from leaseq.uncounted_failures")
+    assert await failures.fetchone() == (0,)
 
 
 async def test_keys_have_turns_and_a_full_key_delays_no_other(

@@ -326,7 +326,12 @@ def failure_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
         "codes": quoted(codes),
         "exceptions": quoted(names),
         "frames": quoted(frames),
-        "fingerprints": quoted([fingerprint_of(e) if is_failure(e) else None for e in errors]),
+        "fingerprints": quoted(
+            [
+                None if is_harmless(s) else fingerprint_of(e)
+                for s, e in zip(batch, errors, strict=True)
+            ]
+        ),
     }
 
 
