@@ -224,6 +224,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_changed": ({"ids": IDS, "since": None}, {"tasks_pkey"}),
     "find_followed": ({"ids": IDS}, {"tasks_pkey"}),
+    "adopt_tasks": (
+        {"queues": ["default"], "walks": 2, "walked": IDS[0], "size": 2000},
+        {"tasks_pkey"},
+    ),
     "list_written": ({"ids": FEW, "rows": 5000, "since": None}, {"tasks_pkey"}),
     "list_ends": ({"ids": FEW, "after": numbers([0] * 20)}, set()),
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),

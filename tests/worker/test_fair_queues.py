@@ -19,6 +19,7 @@ from leaseq.model import State
 from leaseq.operations.engine import Engine
 from leaseq_reaper.duties.admit import Admit
 from leaseq_reaper.duties.fair_queues import FairQueues
+from leaseq_reaper.duties.fire import Fire
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.refill import Refill
 from support.client import Client
@@ -37,6 +38,7 @@ async def reaping(engine: Engine) -> AsyncIterator[None]:
         "admit": Admit(engine.stores).run_once,
         "queues": FairQueues(engine.stores).run_once,
         "refill": Refill(engine.stores).run_once,
+        "fire": Fire(engine.stores, engine.config).run_once,
         "reconcile": reconciler(engine).run_once,
     }
     work = [
@@ -155,6 +157,31 @@ async def test_a_queue_keeps_its_limit_for_every_submitter(config: Config, clien
         await until(lambda: lines_are_empty(client), seconds=60)
     assert shared.most == 2
     assert Counter(shared.order) == {"a": 40, "b": 40}
+
+
+async def test_tasks_of_schedules_take_the_limit_of_their_queue(
+    config: Config, client: Client
+) -> None:
+    shared = Shared(config, fair=False)
+    shared.app.limit("warehouse", concurrency=1)
+    shared.app.queue(QUEUE, limit="warehouse")
+    schedules = shared.app.schedules
+    async with (
+        shared.app,
+        working(config, shared.app, concurrency=8, registers=True),
+        reaping(client.engine),
+    ):
+        for n in range(6):
+            await schedules.put(f"s{n}", shared.work.bind("a"), every=3600)
+        await client.rows(
+            "update leaseq.schedules set next_at = now() - interval '1 s', due_at = now() returning 1"
+        )
+        await asyncio.gather(*[schedules.run_now(f"s{n}") for n in range(6)])
+        await until(lambda: len(shared.order) >= 12, seconds=60)
+    assert shared.most == 1
+    assert await client.rows(
+        "select count(*) from leaseq.tasks where limit_name is distinct from 'warehouse'"
+    ) == [(0,)]
 
 
 async def test_an_idle_worker_gets_a_task_of_a_fair_queue_without_a_reaper(
