@@ -44,9 +44,9 @@ The text is that of Prometheus (0.0.4), or of OpenMetrics 1.0 where `Accept` ask
   the counters are statistics, and the ledger is the truth.
 - A reaper asks the stores at a scrape, at most once a second. Where a store does not answer within
   two seconds, its gauges are missing, and `leaseq_store_up` is 0 for it.
-- `queue` and `type` are the only labels with names of yours. A process counts 500 pairs of them.
-  Further types are counted as `(other)` in their queue. No label holds a tenant, a key, an id or a
-  host.
+- `queue`, `type` and `limit` are the only labels with names of yours. A process counts 500 pairs of a
+  queue and a type. Further types are counted as `(other)` in their queue. A reaper shows 500 limits,
+  those with most waiting tasks. No label holds a tenant, a key, an id or a host.
 - Histograms have the powers of two from 1 ms to 68 minutes as bounds. Those of sizes have them
   from 1 to 4,096.
 

@@ -42,6 +42,9 @@ FENCED = f'leaseq_attempts_fenced_total{{queue="q",{WORKER}}}'
 REDELIVERED = f'leaseq_tasks_redelivered_total{{queue="q",{REAPER}}}'
 SILENT = f'leaseq_workers{{state="silent",{REAPER}}}'
 BRAKED = f"leaseq_reaper_braked{{{REAPER}}}"
+LATE = f"leaseq_schedule_overdue_seconds{{{REAPER}}}"
+MISSED = f'leaseq_schedule_occurrences_total{{result="missed",{REAPER}}}'
+LINE = f'leaseq_limit_oldest_seconds{{limit="l",{REAPER}}}'
 BUSY = f"leaseq_slots_busy{{{WORKER}}}"
 LAG = f"leaseq_loop_lag_seconds{{{WORKER}}}"
 # One value a minute, in the notation of promtool.
@@ -61,6 +64,9 @@ CALM = {
     FENCED: "4x600",
     REDELIVERED: "9x600",
     SILENT: "0x600",
+    LATE: "0x600",
+    MISSED: "3x600",
+    LINE: "40x600",
     BRAKED: "0x600",
     BUSY: "10x600",
     f"leaseq_slots{{{WORKER}}}": "100x600",
@@ -74,6 +80,9 @@ FIRING: dict[str, dict[str, str]] = {
     "LeaseqQueueUnserved": {SERVED: "0x600"},
     "LeaseqQueueGrows": {OLDEST: "0+60x600"},
     "LeaseqDuePastDue": {OVERDUE: "45x600"},
+    "LeaseqScheduleOverdue": {LATE: "90x600"},
+    "LeaseqScheduleMissed": {MISSED: "3+1x600"},
+    "LeaseqLimitGrows": {LINE: "0+60x600"},
     "LeaseqFailingShare": {ERRORED: "0+60x600"},
     "LeaseqTasksFailed": {FAILED: "3+1x600"},
     "LeaseqPoisonTask": {CRASHES: "1+1x600"},
@@ -93,6 +102,7 @@ LABELS = {
     "LeaseqQueueUnserved": {"queue": "q"},
     "LeaseqQueueGrows": {"queue": "q", "job": "r", "instance": "r1"},
     "LeaseqDuePastDue": {"queue": "q"},
+    "LeaseqLimitGrows": {"limit": "l", "job": "r", "instance": "r1"},
     "LeaseqFailingShare": {"type": "t"},
     "LeaseqTasksFailed": {"queue": "q", "type": "t"},
     "LeaseqPoisonTask": {"queue": "q", "type": "t"},
@@ -142,7 +152,9 @@ def test_every_panel_is_about_metrics_that_exist() -> None:
     assert len(found) > 40
     assert {each: missing for each in found if (missing := unknown(each))} == {}
     titles = [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"]
-    assert titles == ["Well?", "Queues", "Types", "Fleet", "API", "Reaper", "Stores"]
+    assert titles == [
+        *("Well?", "Queues", "Limits and schedules", "Types", "Fleet", "API", "Reaper", "Stores")
+    ]
 
 
 def test_each_alert_fires_on_its_series_and_none_on_calm_ones(tmp_path: Path) -> None:

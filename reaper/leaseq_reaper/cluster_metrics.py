@@ -13,7 +13,13 @@ from time import monotonic
 
 from leaseq.errors import LeaseqError
 from leaseq.ledger.census import Census
-from leaseq.ledger.cluster import CountedWorkers, MeasuredCluster, MeasuredQueue
+from leaseq.ledger.cluster import (
+    CountedWorkers,
+    MeasuredCluster,
+    MeasuredLimit,
+    MeasuredQueue,
+    MeasuredSchedules,
+)
 from leaseq.metrics.tally import MOST_PAIRS, OTHER, Series
 from leaseq.operations.engine import Engine
 
@@ -57,7 +63,8 @@ async def _sample(engine: Engine) -> list[Series]:
     else:
         names, now = [queue.name for queue in cluster.queues], cluster.workers.now
         found += [_up("ledger", True), *_of_queues(cluster.queues), *_of_workers(cluster.workers)]
-        found += _of_tasks(cluster, census)
+        found += [*_of_tasks(cluster, census), *_of_limits(cluster.limits)]
+        found += _of_schedules(cluster.schedules)
         sizes = cluster.table_bytes.items()
         found += [Series("leaseq_ledger_bytes", (name,), size) for name, size in sizes]
     try:
@@ -108,6 +115,21 @@ def _of_tasks(cluster: MeasuredCluster, census: Census | None) -> Iterator[Serie
     for count in known[:MOST_PAIRS]:
         yield Series("leaseq_tasks_estimated", (count.queue, count.state), count.count)
         yield Series("leaseq_tasks_estimated_error", (count.queue, count.state), count.error)
+
+
+def _of_limits(limits: list[MeasuredLimit]) -> Iterator[Series]:
+    for limit in limits:
+        yield Series("leaseq_limit_admitted", (limit.name,), limit.admitted)
+        yield Series("leaseq_limit_waiting", (limit.name,), limit.waiting)
+        yield Series("leaseq_limit_oldest_seconds", (limit.name,), limit.oldest_seconds)
+        if limit.concurrency is not None:
+            yield Series("leaseq_limit_concurrency", (limit.name,), limit.concurrency)
+
+
+def _of_schedules(schedules: MeasuredSchedules) -> Iterator[Series]:
+    for state in ("running", "paused", "over"):
+        yield Series("leaseq_schedules", (state,), getattr(schedules, state))
+    yield Series("leaseq_schedule_overdue_seconds", (), schedules.overdue_seconds)
 
 
 def _of_workers(workers: CountedWorkers) -> Iterator[Series]:

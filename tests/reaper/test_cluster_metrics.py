@@ -10,11 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.config import Config
+from leaseq.limits import LimitBounds
 from leaseq.metrics.catalogue import METRICS
-from leaseq.model import State
+from leaseq.model import DEFAULT_TENANT, State
 from leaseq.observability.telemetry import recorded
+from leaseq.schedules.read_timing import read_timing
+from leaseq.schedules.schedule import Definition
 from leaseq_reaper import cluster_metrics, sidecar
-from leaseq_reaper.cluster_metrics import ClusterMetrics
+from leaseq_reaper.cluster_metrics import ClusterMetrics, _of_limits
 from support.client import Client
 from support.ledger import RETENTION, claim_task, errored, submission
 from support.metrics import OPENMETRICS, Scraped, scrape
@@ -100,6 +103,36 @@ async def test_the_cluster_is_measured(config: Config, client: Client) -> None:
         ended = await until_scraped(port, "leaseq_reaper_pass_duration_seconds_count", duty="reap")
         assert ended.total("leaseq_reaper_braked") == 0
         assert ended.total("leaseq_reaper_last_pass_timestamp_seconds", duty="reap") > 0
+
+
+async def test_lines_and_schedules_are_measured(client: Client) -> None:
+    stores = client.engine.stores
+    await stores.limits.put(LimitBounds(name="stripe", concurrency=2))
+    await stores.limits.put(LimitBounds(name="calm", key_concurrency=1))
+    limited = [submission(limit="stripe", concurrency_key=str(n)) for n in range(5)]
+    await stores.tasks.submit(limited, retention_seconds=RETENTION)
+    await stores.limits.admit("stripe")
+    timing = read_timing(cron="0 6 * * *", every_seconds=None)
+    for name in ("a", "b", "c"):
+        definition = Definition(name=name, timing=timing, submission=submission())
+        await client.engine.schedules.put(definition)
+    await client.engine.schedules.pause(DEFAULT_TENANT, "b")
+    async with stores.tasks.session.pool.connection() as conn:
+        await conn.execute(
+            "update leaseq.schedules set due_at = now() - interval '90 s' where name in ('b', 'c')"
+        )
+        await conn.execute("update leaseq.limited set since = since - interval '1 minute'")
+    measured = await client.engine.measure_cluster(queues=10)
+    stripe, calm = measured.limits
+    assert (stripe.name, stripe.concurrency, stripe.admitted, stripe.waiting) == ("stripe", 2, 2, 3)
+    assert 60 <= stripe.oldest_seconds < 200
+    assert (calm.concurrency, calm.admitted, calm.waiting, calm.oldest_seconds) == (None, 0, 0, 0)
+    schedules = measured.schedules
+    assert (schedules.running, schedules.paused, schedules.over) == (2, 1, 0)
+    assert 90 <= schedules.overdue_seconds < 200
+    series = {(each.name, *each.labels): each.value for each in _of_limits(measured.limits)}
+    assert series["leaseq_limit_waiting", "stripe"] == 3
+    assert ("leaseq_limit_concurrency", "calm") not in series
 
 
 async def fail(client: Client, worker: str, **said: str) -> None:

@@ -1,6 +1,7 @@
 """Measure the cluster in the ledger, for its metrics.
 
-No statement here reads `tasks`, and each is bounded by the number of queues that are asked for.
+No statement here reads `tasks`, and each is bounded by the number of queues that are asked for,
+or by a number of pages.
 """
 
 from __future__ import annotations
@@ -29,6 +30,26 @@ class CountedWorkers(Struct, frozen=True):
     now: float
 
 
+class MeasuredLimit(Struct, frozen=True):
+    """A limit; `concurrency` is None where it bounds its keys only. Reckoned from a sample where very
+    many tasks have limits."""
+
+    name: str
+    concurrency: int | None
+    admitted: int
+    waiting: int
+    oldest_seconds: float
+
+
+class MeasuredSchedules(Struct, frozen=True):
+    """The schedules. `overdue_seconds`: since the first was due that is not fired yet."""
+
+    running: int
+    paused: int
+    over: int
+    overdue_seconds: float
+
+
 class MeasuredCluster(Struct, frozen=True):
     """The cluster at one time. `table_bytes`: of each table with its indexes."""
 
@@ -40,6 +61,8 @@ class MeasuredCluster(Struct, frozen=True):
     # by queue and type, and how many there are beside those
     dead_letters: list[CountedLetters]
     other_letters: int
+    limits: list[MeasuredLimit]
+    schedules: MeasuredSchedules
 
 
 class ClusterLedger:
@@ -59,6 +82,8 @@ class ClusterLedger:
             await self.count_scheduled(limit=queues),
             letters,
             letters[0].total - sum(each.count for each in letters) if letters else 0,
+            await self.measure_limits(limit=queues),
+            await self.measure_schedules(),
         )
 
     async def measure_queues(self, *, limit: int) -> list[MeasuredQueue]:
@@ -77,6 +102,16 @@ class ClusterLedger:
         found = await self._session.fetch("measure_tables", idempotent=True)
         return {row.name: row.bytes for row in found}
 
+    async def measure_limits(self, *, limit: int) -> list[MeasuredLimit]:
+        """So many limits, those with most waiting tasks first."""
+        found = await self._session.fetch("measure_limits", {"limit": limit}, idempotent=True)
+        return [MeasuredLimit(*row) for row in found]
+
+    async def measure_schedules(self) -> MeasuredSchedules:
+        """The schedules by their state, and how late the first one is."""
+        (row,) = await self._session.fetch("measure_schedules", idempotent=True)
+        return MeasuredSchedules(*row)
+
     async def count_scheduled(self, *, limit: int) -> dict[str, int]:
         """The SCHEDULED tasks of each queue that has any, of at most so many queues."""
         params = {"limit": limit}
@@ -84,4 +119,11 @@ class ClusterLedger:
         return {row.queue: row.count for row in found}
 
 
-__all__ = ["ClusterLedger", "CountedWorkers", "MeasuredCluster", "MeasuredQueue"]
+__all__ = [
+    "ClusterLedger",
+    "CountedWorkers",
+    "MeasuredCluster",
+    "MeasuredLimit",
+    "MeasuredQueue",
+    "MeasuredSchedules",
+]

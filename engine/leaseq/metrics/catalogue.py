@@ -3,8 +3,8 @@
 Names follow prometheus.io/docs/practices/naming: base units, the unit as a suffix in the plural,
 `_total` for counters. docs/metrics.md is made from this table, and a test compares them.
 
-Invariant: no label holds a tenant, a key, an id or a host. The values of all labels but `queue`
-and `type` are sets that the code knows, and those two are bounded (`tally.py`).
+Invariant: no label holds a tenant, a key, an id or a host. The values of all labels but `queue`,
+`type` and `limit` are sets that the code knows, and those three are bounded (`tally.py`).
 """
 
 from __future__ import annotations
@@ -198,6 +198,31 @@ METRICS: dict[str, Metric] = {
     "leaseq_scheduled": _of_cluster(
         "Tasks that are SCHEDULED. Reckoned from a sample where there are more than some 30,000.",
         ("queue",),
+    ),
+    "leaseq_limit_admitted": _of_cluster(
+        "Tasks with a permit of a limit. Reckoned from a sample where very many tasks have limits.",
+        ("limit",),
+    ),
+    "leaseq_limit_waiting": _of_cluster(
+        "Tasks that wait for a permit. Reckoned from a sample as well.", ("limit",)
+    ),
+    "leaseq_limit_oldest_seconds": _of_cluster(
+        "Time for which the oldest of them has had the limit. 0: none waits.",
+        ("limit",),
+        "seconds",
+    ),
+    "leaseq_limit_concurrency": _of_cluster(
+        "Permits of a limit. Missing where it bounds its keys only.", ("limit",)
+    ),
+    "leaseq_schedules": _of_cluster(
+        "Schedules by state: running, paused, or over because the end has passed. Reckoned from a "
+        "sample where there are more than some 5,000.",
+        ("state",),
+    ),
+    "leaseq_schedule_overdue_seconds": _of_cluster(
+        "Time since the first schedule was due that no reaper has fired. 0: none is due.",
+        (),
+        "seconds",
     ),
     "leaseq_dead_letters": _of_cluster("Tasks that are FAILED.", ("queue", "type")),
     "leaseq_tasks_estimated": _of_cluster(
