@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from leaseq.options import SubmitOptions
+from leaseq.uniqueness import UniqueOptions
 from support.source_tree import PACKAGES, ROOT
 
 # The options that a task keeps under their own names, as code and SQL write them. A delay is kept
@@ -21,8 +22,9 @@ RECORDED = {
     "expires_at": r"\bexpires_ats?\b",
 }
 # Options that a task does not keep under their own names. Labels are rows of a separate table, which
-# parts of these statements write, and a key is for the few tasks that have a limit.
-LEFT_OUT = {"delay_seconds", "labels", "concurrency_key"}
+# parts of these statements write, and a key is for the few tasks that have a limit or a unique key.
+UNIQUE = {"unique_key", *UniqueOptions.__struct_fields__}
+LEFT_OUT = {"delay_seconds", "labels", "concurrency_key", *UNIQUE}
 # Options that workers get with their claim.
 HANDED = {"queue", "max_attempts", "timeout_seconds"}
 MOST_EDITS = 5

@@ -116,6 +116,7 @@ async def redrive(
         "limit_unknown",
         "feature_needs_upgrade",
         "idempotency_key_reused",
+        "unique_conflict",
         "unfinished_limited",
         "payload_bytes_limited",
         *_BODY_CODES,
@@ -177,7 +178,7 @@ async def _accepted(
     if not submitted.replayed:
         submission = service.engine.queue_limits.bind(submission)
         return Response(fresh_view(submission, submitted), status_code=202, headers=headers)
-    headers["Idempotent-Replayed"] = "true"
+    headers["Leaseq-Deduplicated" if submitted.deduplicated else "Idempotent-Replayed"] = "true"
     try:
         task = await service.engine.for_tenant(submission.tenant).find(submitted.task_id)
     except TaskNotFound:

@@ -62,6 +62,11 @@ KINDS: dict[str, Kind] = {
         "A process of an older version runs, which does not know limits",
         "Replace the process that `detail` names with one of this version, then submit again. Nothing was stored.",
     ),
+    "unique_conflict": Kind(
+        409,
+        "Another task has the unique key of this submission",
+        "Use the task that `task_id` names, or submit again when it has ended. Nothing was stored.",
+    ),
     "idempotency_key_invalid": Kind(
         400,
         "The idempotency key is missing or malformed",
@@ -74,7 +79,7 @@ KINDS: dict[str, Kind] = {
     ),
     "idempotency_in_flight": Kind(
         409,
-        "A submission with this idempotency key is still in flight",
+        "A submission with this key is still in flight",
         "Submit the same content with the same key again, after Retry-After.",
         retry=True,
     ),

@@ -27,6 +27,7 @@ from leaseq.errors import (
     ScheduleInvalid,
     SubmissionInvalid,
     TaskMoved,
+    UniqueConflict,
 )
 from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
@@ -243,7 +244,7 @@ def _members(error: LeaseqError) -> dict[str, str]:
         members["pointer"] = "/payload" + error.pointer
     elif isinstance(error, SubmissionInvalid | ScheduleInvalid) and error.field:
         members["pointer"] = "/" + error.field
-    if isinstance(error, IdempotencyKeyReused):
+    if isinstance(error, IdempotencyKeyReused | UniqueConflict):
         members["task_id"] = error.task_id
     elif isinstance(error, TaskMoved):
         members |= {"task_id": error.task_id, "present": error.present}

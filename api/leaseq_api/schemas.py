@@ -18,6 +18,7 @@ from leaseq.model import FINGERPRINT, MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.operations.why.answer import Evidence, Why
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
+from leaseq.uniqueness import HoldName
 
 PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
 RedisState = Literal["up", "away"]
@@ -118,6 +119,14 @@ class WaitingFor(Struct, frozen=True, omit_defaults=True):
     ] = UNSET
 
 
+class UniqueView(Struct, frozen=True):
+    """The unique key of a task, and whether the key names this task still."""
+
+    key: str
+    hold: HoldName
+    current: bool
+
+
 class TaskSummaryView(Struct, frozen=True, kw_only=True):
     """One task in a list: without payload and result. `progress` and `error` are omitted for keys
     without the scope `payloads`. Times are RFC 3339 in UTC, by the clock of
@@ -166,6 +175,9 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     waiting_for: Annotated[
         WaitingFor | None, Meta(description="Of a SCHEDULED task; null in every other state")
     ]
+    unique: Annotated[
+        UniqueView | UnsetType, Meta(description="Only of a task with a unique key")
+    ] = UNSET
     # omitted for an erased task
     progress: Json | UnsetType | None = UNSET
     error: Json | UnsetType | None = UNSET
@@ -178,6 +190,11 @@ class TaskView(TaskSummaryView, frozen=True, kw_only=True):
     # omitted for an erased task, and the payload in the answer to a submission, too
     result: Json | UnsetType | None = UNSET
     payload: Json | UnsetType = UNSET
+    # in the answer to a submission
+    deduplicated: Annotated[
+        bool | UnsetType,
+        Meta(description="The task was there already, and has the unique key of the submission"),
+    ] = UNSET
 
 
 class FreshTaskView(TaskView, frozen=True, kw_only=True):
@@ -210,6 +227,7 @@ class RememberedTask(Struct, frozen=True, kw_only=True):
     state: State
     idempotency_key: Key | None
     created_at: Moment
+    deduplicated: bool | UnsetType = UNSET
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):

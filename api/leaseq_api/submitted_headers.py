@@ -12,6 +12,9 @@ def submitted_headers() -> Tree:
             "The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"
         ),
         "Idempotent-Replayed": header_of("Present where the key was seen before", enum=["true"]),
+        "Leaseq-Deduplicated": header_of(
+            "Present where another submission made the task that has the unique key", enum=["true"]
+        ),
     }
 
 

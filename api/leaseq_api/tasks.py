@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
 from litestar.types import Receive, Scope
+from msgspec import UNSET
 
 from leaseq.errors import TaskNotFound
 from leaseq.failpoints import reach
@@ -44,6 +45,8 @@ from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
 
 _decoder = msgspec.json.Decoder(SubmitBody)
+REPLAYED = (b"idempotent-replayed", b"true")
+DEDUPLICATED = (b"leaseq-deduplicated", b"true")
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -63,13 +66,14 @@ async def answer_submission(service: Service, scope: Scope, receive: Receive) ->
         if submitted.state is State.SCHEDULED:
             submission = service.engine.queue_limits.bind(submission)
         return json_answer(202, fresh_view(submission, submitted), location, *headers)
-    replayed = (b"idempotent-replayed", b"true")
+    replayed = DEDUPLICATED if submitted.deduplicated else REPLAYED
+    is_deduplicated = True if submitted.deduplicated else UNSET
     try:
         task = await tasks.find(submitted.task_id)
     except TaskNotFound:
         # A pruned task has no address.
         return json_answer(202, remembered(submission, submitted), replayed, *headers)
-    view = task_view(task, contents=may_read_contents(scope))
+    view = task_view(task, contents=may_read_contents(scope), deduplicated=is_deduplicated)
     return json_answer(202, view, location, replayed, *headers)
 
 
@@ -98,6 +102,7 @@ async def answer_task(service: Service, scope: Scope, _: Receive) -> RawAnswer:
         "limit_unknown",
         "feature_needs_upgrade",
         "idempotency_key_reused",
+        "unique_conflict",
         "unfinished_limited",
         "payload_bytes_limited",
     ),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from msgspec import UNSET, Struct
-from msgspec.structs import asdict
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict, replace
 
 from leaseq.dispatch.queue_lists import Depths
 from leaseq.dispatch.worker_holdings import Holding
@@ -26,6 +26,7 @@ from leaseq.model import (
     TaskSummary,
     WorkerRecord,
 )
+from leaseq.uniqueness import HoldName
 from leaseq_api.follow.event_views import FollowedTaskView, ListedTaskView
 from leaseq_api.operate_schemas import (
     DepthsView,
@@ -46,6 +47,7 @@ from leaseq_api.schemas import (
     TaskPage,
     TaskSummaryView,
     TaskView,
+    UniqueView,
     WaitingFor,
 )
 
@@ -65,10 +67,13 @@ def summary_view(task: TaskSummary, *, contents: bool = True) -> TaskSummaryView
     return _view(TaskSummaryView, task, contents=contents and task.erased_at is None)
 
 
-def task_view(task: Task, *, contents: bool = True) -> TaskView:
+def task_view(
+    task: Task, *, contents: bool = True, deduplicated: bool | UnsetType = UNSET
+) -> TaskView:
     """A task as recorded in the ledger; without `contents`, only what leaseq itself wrote. An erased
     task has none, not even null."""
-    return _view(TaskView, task, contents=contents and task.erased_at is None)
+    view = _view(TaskView, task, contents=contents and task.erased_at is None)
+    return view if deduplicated is UNSET else replace(view, deduplicated=deduplicated)
 
 
 def followed_view(task: FollowedTask, *, contents: bool = True) -> FollowedTaskView:
@@ -98,6 +103,7 @@ def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
         expires_at=submission.expires_at,
         labels=dict(submission.labels or {}),
         waiting_for=_fresh_wait(submission, submitted),
+        unique=_fresh_unique(submission),
     )
 
 
@@ -110,6 +116,7 @@ def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
         state=submitted.state,
         idempotency_key=submission.idempotency_key,
         created_at=submitted.created_at,
+        deduplicated=True if submitted.deduplicated else UNSET,
     )
 
 
@@ -197,6 +204,19 @@ def waiting_for(task: TaskSummary) -> WaitingFor | None:
     return _line(task.limit_name, task.concurrency_key)
 
 
+def _unique(task: TaskSummary) -> UniqueView | UnsetType:
+    if task.unique_key is None:
+        return UNSET
+    return UniqueView(
+        task.unique_key, cast(HoldName, task.unique_hold), task.has_unique_key is True
+    )
+
+
+def _fresh_unique(submission: Submission) -> UniqueView | UnsetType:
+    unique = submission.unique
+    return UNSET if unique is None else UniqueView(unique.key, unique.rule.hold, True)
+
+
 def _fresh_wait(submission: Submission, submitted: Submitted) -> WaitingFor | None:
     if submitted.state is not State.SCHEDULED:
         return None
@@ -221,6 +241,12 @@ def _view(kind: type[T], source: Struct, *, contents: bool = True) -> T:
         if name == "waiting_for":
             assert isinstance(source, TaskSummary)
             values[name] = waiting_for(source)
+            continue
+        if name == "unique":
+            assert isinstance(source, TaskSummary)
+            values[name] = _unique(source)
+            continue
+        if name == "deduplicated":
             continue
         value = getattr(source, name) if contents or name not in _CONTENTS else UNSET
         if isinstance(value, bytes):

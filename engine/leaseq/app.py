@@ -91,6 +91,8 @@ class Leaseq:
         `/card/number` or `/customers/*/email`, to values that the dashboard masks.
         `limit` is the name of a limit, and
         `key` the parameter, or a function of the parameters, that is the key of a task there.
+        `unique_key` is a template such as `"sync:{account}"`, or a function of the parameters, and
+        with `unique`, `debounce` or `throttle` says when one task is enough (docs/unique.md).
 
         Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result
         can also be called: `await charge(order_id=1)` runs the function directly and records
@@ -177,7 +179,9 @@ class Leaseq:
         return [
             answer
             if isinstance(answer, BaseException)
-            else TaskHandle(self, answer.task_id, answer.replayed, task.returns)
+            else TaskHandle(
+                self, answer.task_id, answer.replayed, task.returns, answer.deduplicated
+            )
             for task, answer in zip(bound, answers, strict=True)
         ]
 

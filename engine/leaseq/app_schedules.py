@@ -106,6 +106,11 @@ class AppSchedules:
         """Declare a schedule. Raises `ScheduleInvalid`."""
         handler = task.handler
         name, arguments = fields.get("name", handler.type), fields.get("arguments", {})
+        if handler.defaults.unique is not None:
+            raise ScheduleInvalid(
+                f"schedule {name}: tasks of type {handler.type} have a unique key, which a schedule does "
+                "not know: use a type without one, and overlap"
+            )
         declared = Declared(
             name=name,
             handler=handler,

@@ -15,6 +15,7 @@ The tree::
     |   +-- UnknownType          unknown_type
     |   +-- LimitUnknown         limit_unknown
     |   +-- FeatureNeedsUpgrade     feature_needs_upgrade
+    |   +-- UniqueConflict          unique_conflict
     |   +-- IdempotencyKeyInvalid   idempotency_key_invalid
     |   +-- IdempotencyKeyReused    idempotency_key_reused
     |   +-- IdempotencyInFlight     idempotency_in_flight
@@ -100,13 +101,14 @@ class SchemaMismatch(LeaseqError):
 
 class SubmissionInvalid(LeaseqError):
     """The submission is not valid. `field`: the option to blame, where its name says more than the
-    message."""
+    message. `task_id`: the task that is in the way."""
 
     code = "submission_invalid"
 
-    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+    def __init__(self, message: str | None = None, *, field: str = "", task_id: str = "") -> None:
         super().__init__(message)
         self.field = field
+        self.task_id = task_id
 
 
 class PayloadInvalid(SubmissionInvalid):
@@ -150,6 +152,12 @@ class FeatureNeedsUpgrade(SubmissionInvalid):
     code = "feature_needs_upgrade"
 
 
+class UniqueConflict(SubmissionInvalid):
+    """Another task has the unique key of this submission."""
+
+    code = "unique_conflict"
+
+
 class IdempotencyKeyInvalid(SubmissionInvalid):
     """The idempotency key is missing, empty, too long, or not printable."""
 
@@ -160,10 +168,6 @@ class IdempotencyKeyReused(SubmissionInvalid):
     """The idempotency key was used before for a different submission."""
 
     code = "idempotency_key_reused"
-
-    def __init__(self, message: str | None = None, *, task_id: str = "") -> None:
-        super().__init__(message)
-        self.task_id = task_id
 
 
 class IdempotencyInFlight(SubmissionInvalid):

@@ -14,6 +14,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from leaseq.uniqueness import UniqueKey, UniqueRule
+
 # The tenant of an edge that knows no other: a Python app, the HTTP API and the command line bind
 # it, each in one place.
 DEFAULT_TENANT = "default"
@@ -172,6 +174,8 @@ class TypeDefaults(Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = None
     limit: str | None = None  # the name of the limit of its tasks
     limit_key: str | None = None  # the field of the payload that is their key
+    unique: UniqueRule | None = None
+    unique_key: str | None = None  # the template of their unique keys
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -195,6 +199,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] | None = None  # None: it has none
     limit: str | None = None  # the name of its limit; None: a plain task
     concurrency_key: str | None = None  # of the limit
+    unique: UniqueKey | None = None  # None: it stands for itself
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):
@@ -232,6 +237,9 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     limit_name: str | None
     concurrency_key: str | None
     in_line: bool | None  # it is SCHEDULED, and waits for a permit of its limit
+    unique_key: str | None
+    unique_hold: str | None
+    has_unique_key: bool | None  # its key names no other task since
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):
@@ -253,6 +261,7 @@ class Submitted(Struct, frozen=True):
     lane: Lane
     # of the task that already had the key, in JSON; None in the transaction of a handler
     headers: str | None = None
+    deduplicated: bool = False  # by its unique key; then it is `replayed`, too
 
 
 class TenantQuotas(Struct, frozen=True, kw_only=True):
@@ -283,24 +292,6 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     headers: bytes | None
     expired: bool
     waited: float = 0.0  # seconds from when it was due until this claim
-
-
-class TracedAttempt(Struct, frozen=True, kw_only=True):
-    """The data that the span of an attempt needs."""
-
-    task_id: str
-    attempt: int
-    worker_id: str
-    queue: str
-    type: str
-    headers: bytes | None
-
-
-class HeldAttempt(TracedAttempt, frozen=True, kw_only=True):
-    """The same of an attempt whose worker is gone. `read_at`: when it was read."""
-
-    started_at: Moment
-    read_at: Moment
 
 
 class TaskSnapshot(Struct, frozen=True):

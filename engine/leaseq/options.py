@@ -9,7 +9,7 @@ the OpenAPI document and do not check it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta, Struct
@@ -19,6 +19,8 @@ from leaseq.context import BlockingConnection
 from leaseq.labels import MAX_LABELS, NAME_PATTERN, VALUE_MAX_LENGTH
 from leaseq.limits import KEY_MAX_LENGTH
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS
+from leaseq.uniqueness import KEY_MAX_LENGTH as UNIQUE_KEY_MAX_LENGTH
+from leaseq.uniqueness import KEYWORDS, ConflictName, UniqueName, UniqueOptions, to_fields
 
 PriorityName = Literal["high", "normal", "low"]
 
@@ -110,6 +112,77 @@ class SubmitOptions(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    unique_key: (
+        Annotated[
+            str,
+            described(
+                "One task with this key is enough, as unique, debounce_seconds or throttle_seconds says",
+                minLength=1,
+                maxLength=UNIQUE_KEY_MAX_LENGTH,
+            ),
+        ]
+        | None
+    ) = None
+    unique: (
+        Annotated[
+            UniqueName,
+            Meta(
+                description="As long as which another task has the key, this one is not made. Default: while_unfinished"
+            ),
+        ]
+        | None
+    ) = None
+    unique_seconds: (
+        Annotated[
+            float,
+            described(
+                "The key is held at least for so long, unless the task fails or is cancelled",
+                exclusiveMinimum=0,
+                **_SECONDS,
+            ),
+        ]
+        | None
+    ) = None
+    debounce_seconds: (
+        Annotated[
+            float,
+            described(
+                "Run the task once, so long after the last submission with the key, with the newest payload",
+                exclusiveMinimum=0,
+                **_SECONDS,
+            ),
+        ]
+        | None
+    ) = None
+    max_wait_seconds: (
+        Annotated[
+            float,
+            described(
+                "Do not put a debounced task off for longer. Default: ten times debounce_seconds",
+                exclusiveMinimum=0,
+                **_SECONDS,
+            ),
+        ]
+        | None
+    ) = None
+    throttle_seconds: (
+        Annotated[
+            float,
+            described(
+                "Make one task with the key in so long, the first", exclusiveMinimum=0, **_SECONDS
+            ),
+        ]
+        | None
+    ) = None
+    on_conflict: (
+        Annotated[
+            ConflictName,
+            Meta(
+                description="If another task has the key: return it, refuse with 409, or replace it if it waits. Default: return"
+            ),
+        ]
+        | None
+    ) = None
 
 
 NO_OPTIONS = SubmitOptions()
@@ -128,6 +201,13 @@ class OptionFields(TypedDict, total=False):
     expires_at: datetime | None
     labels: Mapping[str, str] | None
     concurrency_key: str | None
+    unique_key: str | None
+    # while_unfinished, while_waiting or while_running; or a period
+    unique: str | float | timedelta | None
+    debounce: float | timedelta | None
+    max_wait: float | timedelta | None
+    throttle: float | timedelta | None
+    on_conflict: str | None
     # Which submission this is, and whose transaction it belongs to: no options of the task.
     idempotency_key: str | None
     connection: Connection | BlockingConnection | None
@@ -142,7 +222,17 @@ def from_keywords(chosen: dict[str, Any]) -> SubmitOptions:
     unknown keyword."""
     if not chosen:
         return NO_OPTIONS
-    return SubmitOptions(**{_FIELD_NAMES.get(name, name): value for name, value in chosen.items()})
+    named = {_FIELD_NAMES.get(name, name): value for name, value in chosen.items()}
+    if not named.keys().isdisjoint(KEYWORDS):
+        named = to_fields(named)
+    return SubmitOptions(**named)
+
+
+def unique_options(options: SubmitOptions) -> UniqueOptions:
+    """Those options of which the rule of a unique key is made."""
+    return UniqueOptions(
+        **{name: getattr(options, name) for name in UniqueOptions.__struct_fields__}
+    )
 
 
 __all__ = [
@@ -153,4 +243,5 @@ __all__ = [
     "SubmitOptions",
     "described",
     "from_keywords",
+    "unique_options",
 ]

@@ -21,6 +21,7 @@ from msgspec.structs import asdict, replace
 from leaseq.codec import check_finite
 from leaseq.context import Context
 from leaseq.errors import LimitInvalid, PayloadInvalid, SubmissionInvalid
+from leaseq.handler_keys import check_key_of_type, rule_of_type, unique_key_of
 from leaseq.limits import (
     BY_FUNCTION,
     KeyOf,
@@ -38,6 +39,7 @@ from leaseq.payloads.shapes import shape_of, stamp_of
 from leaseq.safe_text.exceptions import told
 from leaseq.safe_text.fingerprint import APPLICATION
 from leaseq.safe_text.redaction import parse_pointers
+from leaseq.uniqueness import UniqueKeyOf
 
 DEFAULT_QUEUE = "default"
 LONGEST_RETENTION_SECONDS = 10 * YEAR_SECONDS
@@ -64,6 +66,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     redact: tuple[str, ...] = ()  # JSON pointers
     codec: ContentCodec | None = None  # of the app
     key_of: Callable[..., Any] | None = None  # the key of its limit, from the arguments
+    unique_key_of: Callable[..., Any] | None = None  # the unique key, from the arguments
 
     @property
     def defaults(self) -> TypeDefaults:
@@ -115,6 +118,16 @@ class Handler(Struct, frozen=True, kw_only=True):
             ) from error
         return check_key(
             key, whence=f"the key of limit {limit}, as the key function of {self.type} returned it,"
+        )
+
+    def unique_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """The unique key for these call arguments; None where its type has none. Raises
+        `SubmissionInvalid`."""
+        if self.defaults.unique_key is None:
+            return None
+        arguments = asdict(self.arguments(**self.name_arguments(args, kwargs)))
+        return unique_key_of(
+            self.defaults.unique_key, self.unique_key_of, arguments, type_name=self.type
         )
 
     def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +198,12 @@ class HandlerOptions(TypedDict, total=False):
     redact: Sequence[str]
     limit: str | None
     key: KeyOf | None
+    unique_key: UniqueKeyOf | None
+    unique: str | float | timedelta | None
+    debounce: float | timedelta | None
+    max_wait: float | timedelta | None
+    throttle: float | timedelta | None
+    on_conflict: str | None
 
 
 def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) -> Handler:
@@ -198,14 +217,14 @@ def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) ->
         )
     if unknown := options.keys() - HandlerOptions.__annotations__.keys():
         raise TypeError(f"@app.task has no option {min(unknown)!r}")
-    name, key = options.get("name") or function.__name__, options.get("key")
+    name = options.get("name") or function.__name__
+    key, unique_key = options.get("key"), options.get("unique_key")
     defaults = _defaults(options)
     _check(name, defaults)
-    retention_seconds = _retention_seconds(name, options.get("retention"))
     redact = _redact(name, options.get("redact", ()))
     hints = typing.get_type_hints(function, include_extras=True)
     context_parameter, fields = _read_parameters(name, function, hints)
-    _check_limit(name, defaults.limit, key, {field[0] for field in fields})
+    _check_keys(name, defaults, options, {field[0] for field in fields})
     arguments = msgspec.defstruct(
         name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True
     )
@@ -232,21 +251,24 @@ def describe(function: Callable[..., Any], **options: Unpack[HandlerOptions]) ->
         returns=hints.get("return", Any),
         max_attempts=defaults.max_attempts,
         timeout_seconds=defaults.timeout_seconds,
-        retention_seconds=retention_seconds,
+        retention_seconds=_retention_seconds(name, options.get("retention")),
         redact=redact,
         key_of=key if callable(key) else None,
+        unique_key_of=unique_key if callable(unique_key) else None,
     )
 
 
 def _defaults(options: HandlerOptions) -> TypeDefaults:
     """The defaults for submissions of a type with these options."""
-    timeout, key = options.get("timeout"), options.get("key")
+    timeout, key, unique_key = options.get("timeout"), options.get("key"), options.get("unique_key")
     return TypeDefaults(
         queue=options.get("queue", DEFAULT_QUEUE),
         max_attempts=options.get("max_attempts"),
         timeout_seconds=None if timeout is None else float(timeout),
         limit=options.get("limit"),
         limit_key=BY_FUNCTION if callable(key) else key,
+        unique=rule_of_type({**options}),
+        unique_key=BY_FUNCTION if callable(unique_key) else unique_key,
     )
 
 
@@ -270,6 +292,14 @@ def _read_parameters(
         else:
             fields.append(_field(name, parameter, hints))
     return context_parameter, fields
+
+
+def _check_keys(
+    name: str, defaults: TypeDefaults, options: HandlerOptions, fields: set[str]
+) -> None:
+    """Raise `ValueError` for a limit or a key that no submission can have."""
+    _check_limit(name, defaults.limit, options.get("key"), fields)
+    check_key_of_type(name, defaults.unique, options.get("unique_key"), fields)
 
 
 def _check_limit(name: str, limit: str | None, key: KeyOf | None, fields: set[str]) -> None:

@@ -67,6 +67,8 @@ class TaskHandle(Struct, Generic[R], eq=False, weakref=True):
     id: str
     replayed: bool
     _returns: Any
+    # its unique key named this task already; then it is `replayed`, too
+    deduplicated: bool = False
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.id}>"
@@ -192,7 +194,13 @@ class TypedTask(Generic[P, R]):
             submitted = await self._client.engine.submissions.submit(submission)
         else:
             submitted = await self._submit_within(submission, self._chosen.connection)
-        return TaskHandle(self._client, submitted.task_id, submitted.replayed, self.handler.returns)
+        return TaskHandle(
+            self._client,
+            submitted.task_id,
+            submitted.replayed,
+            self.handler.returns,
+            submitted.deduplicated,
+        )
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
         """Prepare a submission for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its
@@ -214,6 +222,7 @@ class TypedTask(Generic[P, R]):
         chosen, handler = self._chosen, self.handler
         payload = handler.encode(args, kwargs)
         is_keyed = handler.defaults.limit_key is not None and chosen.options.concurrency_key is None
+        is_unique = handler.defaults.unique is not None and chosen.options.unique_key is None
         # The handler's own defaults are omitted: the same submission over HTTP must have the same
         # fingerprint.
         request = Request(
@@ -223,6 +232,7 @@ class TypedTask(Generic[P, R]):
             idempotency_key=chosen.idempotency_key,
             codec=handler.codec,
             limit_key=handler.limit_key(args, kwargs) if is_keyed else None,
+            unique_key=handler.unique_key(args, kwargs) if is_unique else None,
         )
         return accept(request, self._client.config, tenant=self._client.tenant, known=handler.known)
 
@@ -285,6 +295,7 @@ class SyncTaskHandle(Generic[R]):
         self._handle = handle
         self.id = handle.id
         self.replayed = handle.replayed
+        self.deduplicated = handle.deduplicated
 
     def __repr__(self) -> str:
         return f"<SyncTaskHandle {self.id}>"

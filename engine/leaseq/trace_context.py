@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+
+from leaseq.model import Moment
 
 PARENT, STATE, ATTEMPT = "traceparent", "tracestate", "attempt"
 RAW_PARENT = PARENT.encode()
@@ -23,6 +26,24 @@ STATE_MAX_LENGTH = 512
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(-.*)?")
 _STATE = re.compile(rf"[\x20-\x7e]{{1,{STATE_MAX_LENGTH}}}")
 _RAW_STATE = STATE.encode()
+
+
+class TracedAttempt(Struct, frozen=True, kw_only=True):
+    """The data that the span of an attempt needs."""
+
+    task_id: str
+    attempt: int
+    worker_id: str
+    queue: str
+    type: str
+    headers: bytes | None
+
+
+class HeldAttempt(TracedAttempt, frozen=True, kw_only=True):
+    """The same of an attempt whose worker is gone. `read_at`: when it was read."""
+
+    started_at: Moment
+    read_at: Moment
 
 
 def read_context(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
@@ -83,6 +104,8 @@ def _read(headers: bytes | str | None) -> dict[str, Any]:
 
 __all__ = [
     "RAW_PARENT",
+    "HeldAttempt",
+    "TracedAttempt",
     "attempt_in",
     "context_in",
     "read_context",

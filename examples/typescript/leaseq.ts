@@ -56,6 +56,13 @@ export interface BatchItem {
   expires_at?: string | null;
   labels?: Json;
   concurrency_key?: string | null;
+  unique_key?: string | null;
+  unique?: "while_running" | "while_unfinished" | "while_waiting" | null;
+  unique_seconds?: number | null;
+  debounce_seconds?: number | null;
+  max_wait_seconds?: number | null;
+  throttle_seconds?: number | null;
+  on_conflict?: "refuse" | "replace" | "return" | null;
   type: string;
   payload: Json;
   idempotency_key?: string | null;
@@ -64,6 +71,7 @@ export interface BatchItem {
 export interface BatchOutcome {
   status: number;
   replayed?: boolean;
+  deduplicated?: boolean;
   task?: BatchTask;
   problem?: Problem;
 }
@@ -644,6 +652,7 @@ export interface RememberedTask {
   state: State;
   idempotency_key: string | null;
   created_at: string;
+  deduplicated?: boolean;
 }
 
 export interface ReplayBody {
@@ -656,6 +665,13 @@ export interface ReplayBody {
   expires_at?: string | null;
   labels?: Json;
   concurrency_key?: string | null;
+  unique_key?: string | null;
+  unique?: "while_running" | "while_unfinished" | "while_waiting" | null;
+  unique_seconds?: number | null;
+  debounce_seconds?: number | null;
+  max_wait_seconds?: number | null;
+  throttle_seconds?: number | null;
+  on_conflict?: "refuse" | "replace" | "return" | null;
   payload?: Json;
   idempotency_key?: string | null;
 }
@@ -841,6 +857,13 @@ export interface SubmitBody {
   expires_at?: string | null;
   labels?: Json;
   concurrency_key?: string | null;
+  unique_key?: string | null;
+  unique?: "while_running" | "while_unfinished" | "while_waiting" | null;
+  unique_seconds?: number | null;
+  debounce_seconds?: number | null;
+  max_wait_seconds?: number | null;
+  throttle_seconds?: number | null;
+  on_conflict?: "refuse" | "replace" | "return" | null;
   type: string;
   payload: Json;
 }
@@ -876,6 +899,7 @@ export interface TaskSummaryView {
   key_freed_at: string | null;
   labels: Json;
   waiting_for: WaitingFor | null;
+  unique?: UniqueView;
   progress?: Json;
   error?: Json;
 }
@@ -906,10 +930,12 @@ export interface TaskView {
   key_freed_at: string | null;
   labels: Json;
   waiting_for: WaitingFor | null;
+  unique?: UniqueView;
   progress?: Json;
   error?: Json;
   result?: Json;
   payload?: Json;
+  deduplicated?: boolean;
 }
 
 export interface Tenant {
@@ -977,6 +1003,12 @@ export interface TypeView {
   max_attempts: number | null;
   timeout_seconds: number | null;
   updated_at: string;
+}
+
+export interface UniqueView {
+  key: string;
+  hold: "debounce" | "throttle" | "while_running" | "while_unfinished" | "while_waiting";
+  current: boolean;
 }
 
 export interface WaitingFor {

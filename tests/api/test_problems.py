@@ -240,7 +240,7 @@ async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(ap
         )
     }
     assert set(submit["responses"]["202"]["headers"]) == {
-        *("Location", "Idempotent-Replayed"),
+        *("Location", "Idempotent-Replayed", "Leaseq-Deduplicated"),
         *("RateLimit", "RateLimit-Policy"),
     }
     media = submit["requestBody"]["content"]["application/json"]

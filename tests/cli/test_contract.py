@@ -47,6 +47,7 @@ EXPECTED = {
     "ServerUnreachable": 4,
     "SubmissionInvalid": 2,
     "TaskCancelled": 1,
+    "UniqueConflict": 5,
     "QueueUnknown": 3,
     "TaskConflict": 5,
     "TaskMoved": 5,

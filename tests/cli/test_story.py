@@ -52,6 +52,9 @@ def a_task(**said: Any) -> Task:
         limit_name=None,
         concurrency_key=None,
         in_line=None,
+        unique_key=None,
+        unique_hold=None,
+        has_unique_key=None,
     )
     return replace(usual, **said)
 

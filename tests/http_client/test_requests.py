@@ -73,7 +73,7 @@ def test_payload_of_another_type_and_unknown_option_are_refused() -> None:
         Submission("add", object())
     wrong: Any = {"delay": 5}
     with pytest.raises(
-        TypeError, match=r"no option 'delay': the options are concurrency_key, delay"
+        TypeError, match=r"no option 'delay': the options are concurrency_key, debounce"
     ):
         Submission("add", {}, **wrong)
     with pytest.raises(ValueError, match="run_at needs a time zone"):

@@ -19,7 +19,7 @@ from leaseq_api.problems import PROBLEM_JSON
 
 # Headers that say something to a program. One of them that is not in the document is an error, too.
 TELLING = (
-    *("allow", "idempotent-replayed", "link", "location"),
+    *("allow", "idempotent-replayed", "leaseq-deduplicated", "link", "location"),
     *("ratelimit", "ratelimit-policy", "retry-after"),
 )
 NDJSON = "application/x-ndjson"

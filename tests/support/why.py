@@ -78,6 +78,9 @@ def a_task(state: State = State.PENDING, **said: Any) -> TaskSummary:
         limit_name=None,
         concurrency_key=None,
         in_line=None,
+        unique_key=None,
+        unique_hold=None,
+        has_unique_key=None,
     )
     return replace(usual, **said)
 

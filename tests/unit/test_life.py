@@ -48,6 +48,9 @@ TASK = Task(
     limit_name=None,
     concurrency_key=None,
     in_line=None,
+    unique_key=None,
+    unique_hold=None,
+    has_unique_key=None,
     erased_at=None,
     key_freed_at=None,
 )

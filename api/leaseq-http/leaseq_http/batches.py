@@ -90,7 +90,9 @@ def split(submissions: Iterable[Submission]) -> Iterator[Batch]:
 
 def _read(outcome: BatchOutcome) -> Outcome:
     if outcome.task is not None:
-        return msgspec.structs.replace(outcome.task, replayed=outcome.replayed)
+        return msgspec.structs.replace(
+            outcome.task, replayed=outcome.replayed, deduplicated=outcome.deduplicated
+        )
     if outcome.problem is not None and "code" in outcome.problem:
         return problem_error(outcome.problem, status=outcome.status)
     return ForeignAnswer(

@@ -60,6 +60,7 @@ class BatchOutcome(Struct, frozen=True, kw_only=True):
 
     status: int
     replayed: bool = False
+    deduplicated: bool = False
     task: Submitted | None = None
     problem: dict[str, Any] | None = None
 

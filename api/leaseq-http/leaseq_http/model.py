@@ -63,6 +63,9 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     progress: Json | UnsetType = UNSET
     error: Json | UnsetType = UNSET
     labels: dict[str, str] = {}  # as they were submitted; none for an erased task
+    unique: dict[str, str | bool] | UnsetType = (
+        UNSET  # `key`, `hold` and `current`, if it has a key
+    )
     waiting_for: dict[str, str] | None = None  # of a SCHEDULED task: `time`, `limit` and `key`, ...
 
     @property
@@ -81,6 +84,7 @@ class Task(TaskSummary, frozen=True, kw_only=True):
 
     result: Json | UnsetType = UNSET
     payload: Json | UnsetType = UNSET
+    deduplicated: bool | UnsetType = UNSET  # in the answer to a submission
 
     @overload
     def decode_payload(self) -> Any: ...
@@ -113,6 +117,8 @@ class Submitted(Struct, frozen=True, kw_only=True):
     # The service has seen the key before: this is the task of the first submission, in its present
     # state.
     replayed: bool = False
+    # Another submission has made the task, which has the unique key.
+    deduplicated: bool = False
 
 
 class TaskState(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,13 @@ class SubmitOptions(TypedDict, total=False):
     expires_at: datetime  # with a time zone; do not start it after this
     labels: dict[str, str]  # to find the task by; at most 16
     concurrency_key: str  # of the limit of the task type
+    unique_key: str  # one task with it is enough
+    unique: Literal["while_unfinished", "while_waiting", "while_running"]
+    unique_seconds: float  # the key is held for so long at least
+    debounce_seconds: float  # run once, so long after the last one, with the newest payload
+    max_wait_seconds: float  # of debounce_seconds; by default ten times as long
+    throttle_seconds: float  # one task in so long, the first
+    on_conflict: Literal["return", "refuse", "replace"]
 
 
 OPTIONS = frozenset(SubmitOptions.__annotations__)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from traceback import format_tb
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from leaseq.errors import LeaseqError, ServerUnreachable
 from leaseq.model import Submission, Submitted
@@ -130,6 +130,8 @@ class Recorder:
         chunk.size += len(submission.payload)
         if submission.idempotency_key is not None:
             chunk.keys.add(submission.idempotency_key)
+        if submission.unique is not None:
+            chunk.keys.add(submission.unique.key)
         self.outcomes.append(b"")
         if len(chunk.places) == BATCH_SIZE or chunk.size >= CHUNK_BYTES:
             await self._send()
@@ -190,7 +192,14 @@ def _recorded(submission: Submission, submitted: Submitted) -> bytes:
         idempotency_key=submission.idempotency_key,
         created_at=submitted.created_at,
     )
-    return _encode(BatchOutcome(status=202, replayed=submitted.replayed, task=task))
+    is_shared = submitted.deduplicated
+    outcome = BatchOutcome(
+        status=202,
+        replayed=submitted.replayed and not is_shared,
+        deduplicated=True if is_shared else UNSET,
+        task=task,
+    )
+    return _encode(outcome)
 
 
 __all__ = ["Recorder"]

@@ -36,10 +36,12 @@ class BatchTask(Struct, frozen=True, kw_only=True):
 
 class BatchOutcome(Struct, frozen=True, kw_only=True):
     """The outcome of one item. With status 202 it has `task`, which is recorded, and `replayed`:
-    whether its key was seen before. With any other status it has `problem`."""
+    whether its idempotency key was seen before. `deduplicated`: another submission made the task,
+    which has the unique key. With any other status it has `problem`."""
 
     status: Annotated[int, Meta(ge=202, le=599)]
     replayed: bool | UnsetType = UNSET
+    deduplicated: bool | UnsetType = UNSET
     task: BatchTask | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET
 

@@ -37,6 +37,7 @@ from leaseq.errors import (
     TaskConflict,
     TaskNotFound,
     TenantNotFound,
+    UniqueConflict,
 )
 from leaseq.safe_text.printable import printable, printable_lines
 
@@ -57,6 +58,7 @@ CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (IdempotencyInFlight, REFUSED),
     (IdempotencyKeyReused, REFUSED),
     (FeatureNeedsUpgrade, REFUSED),
+    (UniqueConflict, REFUSED),
     (SubmissionInvalid, USAGE),
     (LimitInvalid, USAGE),
     (LimitNotFound, NOT_FOUND),

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from leaseq.ledger.arrays import numbers, words
 from leaseq.ledger.rows import reader
 from leaseq.ledger.session import Session
-from leaseq.model import Claim, HeldAttempt
+from leaseq.model import Claim
+from leaseq.trace_context import HeldAttempt
 
 
 class HeldAttemptLedger:

@@ -144,6 +144,10 @@ class Maintenance:
         ((last, seen, count),) = await self._session.fetch("prune_keys", params)
         return PrunedKeys(last, seen, count)
 
+    async def prune_uniques(self, *, limit: int) -> int:
+        """Delete unique keys without a task, whose period has ended; returns how many."""
+        return len(await self._session.fetch("prune_uniques", {"limit": limit}))
+
     async def prune_workers(self, *, retention_seconds: float) -> int:
         """Delete workers closed longer ago than that; returns how many."""
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))

@@ -41,6 +41,7 @@ HOT = (
     "submit_counted",
     "submit_labelled",
     "submit_bound",
+    "submit_unique",
     "claim_tasks",
     "succeed_attempts",
     "settle_attempts",

@@ -16,6 +16,7 @@ from leaseq.ledger.session import Locked
 from leaseq.model import Submission
 from leaseq.safe_text.exceptions import text_of
 
+UNIQUE_IN_FLIGHT = "a submission with the same unique key is still being recorded by an open transaction; try again"
 REFUSALS = (
     Locked,
     psycopg.errors.LockNotAvailable,
@@ -28,8 +29,11 @@ def refusal_of(error: Exception, batch: Sequence[Submission]) -> LeaseqError | N
     """The error for the callers of a batch, of which nothing was recorded. None: it is none of
     theirs."""
     if isinstance(error, Locked | psycopg.errors.LockNotAvailable):
-        if _waited_for_a_key(error):
+        table = _waited_for(error)
+        if "idempotency_keys" in table:
             return IdempotencyInFlight()
+        if "uniques" in table or "scheduled" in table:
+            return IdempotencyInFlight(UNIQUE_IN_FLIGHT)
         return Locked(
             "another transaction holds a row or a table that this submission needs; nothing was recorded"
         )
@@ -39,13 +43,13 @@ def refusal_of(error: Exception, batch: Sequence[Submission]) -> LeaseqError | N
     return SubmissionInvalid(f"Postgres cannot store this submission: {text_of(error)}")
 
 
-def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
-    """Whether a statement waited for the transaction that has inserted one of its keys. Postgres
-    then names the table of the row in the first line of its context, in any language; a statement
-    that waits for the lock of a table has no such line."""
+def _waited_for(error: Locked | psycopg.errors.LockNotAvailable) -> str:
+    """The line in which Postgres names the table of the row that a statement waited for, in any
+    language: the first line of its context. A statement that waits for the lock of a table has no
+    such line."""
     cause = error if isinstance(error, psycopg.errors.LockNotAvailable) else error.__cause__
     context = cause.diag.context if isinstance(cause, psycopg.Error) else None
-    return context is not None and "idempotency_keys" in context.split("\n", 1)[0]
+    return "" if context is None else context.split("\n", 1)[0]
 
 
 def _unknown_limit(batch: Sequence[Submission]) -> str:

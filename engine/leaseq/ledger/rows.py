@@ -184,8 +184,8 @@ _SPECIAL: dict[str, Pack] = {
     "fingerprint": lambda values: quoted(["\\x" + value.hex() for value in values]),
 }
 _HINTS = get_type_hints(Submission)
-# Labels are rows of a table of their own, and limits concern few tasks.
-_APART = ("labels", "limit", "concurrency_key")
+# Labels are rows of a table of their own, and limits and unique keys concern few tasks.
+_APART = ("labels", "limit", "concurrency_key", "unique")
 _SUBMISSION = [
     (name, _SPECIAL.get(name) or _PACKS[_plain(_HINTS[name])])
     for name in Submission.__struct_fields__
@@ -217,6 +217,9 @@ def label_arrays(batch: Sequence[Submission]) -> dict[str, Any] | None:
         "label_names": quoted(names),
         "label_values": quoted(values),
     }
+
+
+NO_LIMITS = {"bound_tasks": NOTHING, "limit_names": NOTHING, "concurrency_keys": NOTHING}
 
 
 def bound_arrays(batch: Sequence[Submission]) -> dict[str, Any] | None:

@@ -84,8 +84,12 @@ TOO_LONG = (PoolTimeout, TimeoutError, psycopg.errors.QueryCanceled)
 FOR_HANDLERS = {
     "expire_keys": STATEMENTS["handler_expire_keys"],
     "find_keys": STATEMENTS["handler_find_keys"],
+    "find_uniques": STATEMENTS["handler_find_uniques"],
+    "debounce_task": STATEMENTS["handler_debounce_task"],
+    "adopt_keys": STATEMENTS["handler_adopt_keys"],
     "submit_labelled": STATEMENTS["handler_submit_labelled"],
     "submit_bound": STATEMENTS["handler_submit_bound"],
+    "submit_unique": STATEMENTS["handler_submit_unique"],
     "submit_tasks": STATEMENTS["handler_submit_tasks"],
 }
 
@@ -98,6 +102,7 @@ POSITIONAL = {
     "submit_counted",
     "submit_labelled",
     "submit_bound",
+    "submit_unique",
     "claim_tasks",
     "find_claimed",
     "succeed_attempts",

@@ -6,15 +6,17 @@ three folders, for tasks, for attempts and for idempotency keys. All statements 
 import; asking for one that does not exist is a programming error.
 
 Some files are parts of a statement, whose other parts are those of another file: submit_counted.sql,
-submit_labelled.sql and submit_bound.sql those of submit_tasks.sql, handler_submit_labelled.sql and
-handler_submit_bound.sql those of handler_submit_tasks.sql, list_labelled.sql and
-list_dead_letters.sql those of list_tasks.sql, settle_errored.sql those of settle_attempts.sql,
-settle_failed.sql those of settle_errored.sql, and settle_bound.sql those of settle_failed.sql.
+submit_labelled.sql, submit_bound.sql and submit_unique.sql those of submit_tasks.sql,
+handler_submit_labelled.sql, handler_submit_bound.sql and handler_submit_unique.sql those of
+handler_submit_tasks.sql, list_labelled.sql and list_dead_letters.sql those of list_tasks.sql,
+settle_errored.sql those of settle_attempts.sql, settle_failed.sql those of settle_errored.sql, and
+settle_bound.sql those of settle_failed.sql.
 So no second file lists the options of a submission, or the columns of a task or of an ending.
 """
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 # The columns of settled tasks follow this in settle_attempts.sql. A failure has these besides.
@@ -25,6 +27,7 @@ ERRORED = "        t.tenant, t.finished_at,\n"
 # Before a text of another statement, and before the text that stands in its place.
 INSTEAD = "--- instead of\n"
 WRITE = "--- write\n"
+_CALLED = re.compile(r"leaseq\.handler_submit\w*\(")
 
 
 def load_statements() -> dict[str, str]:
@@ -50,14 +53,19 @@ def _compose(statements: dict[str, str]) -> None:
         ("settle_failed", "settle_errored"),
     ):
         statements[name] = _with_parts(statements[whole], statements[name])
-    for name, whole in (("submit_bound", "submit_labelled"), ("settle_bound", "settle_failed")):
+    for name, whole in (
+        ("submit_bound", "submit_labelled"),
+        ("submit_unique", "submit_bound"),
+        ("settle_bound", "settle_failed"),
+    ):
         statements[name] = _changed(statements[whole], statements[name])
     for name, whole, function in (
         ("handler_submit_labelled", "handler_submit_tasks", "handler_submit"),
         ("handler_submit_bound", "handler_submit_labelled", "handler_submit_bound"),
+        ("handler_submit_unique", "handler_submit_bound", "handler_submit_unique"),
     ):
         parameters, end, rest = statements[whole].rpartition("\n)")
-        parameters = parameters.replace("leaseq.handler_submit(", f"leaseq.{function}(", 1)
+        parameters = _CALLED.sub(f"leaseq.{function}(", parameters, count=1)
         statements[name] = f"{parameters},\n{statements[name].rstrip()}{end}{rest}"
     _, _, answer = statements["list_tasks"].rpartition("\n)\n")
     statements["list_labelled"] += answer

@@ -11,6 +11,7 @@ import msgspec
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
 from leaseq.model import Moment, TypeDefaults
+from leaseq.uniqueness import UniqueRule
 
 
 class TaskType(msgspec.Struct, frozen=True):
@@ -32,6 +33,8 @@ class TaskType(msgspec.Struct, frozen=True):
     redact: bytes | None = None  # a list of JSON pointers, as JSON
     limit_name: str | None = None
     limit_key: str | None = None  # the field of the payload that is the key of a task
+    unique_rule: bytes | None = None  # a UniqueRule, as JSON
+    unique_key: str | None = None  # the template of unique keys
 
     @property
     def version(self) -> str:
@@ -51,6 +54,8 @@ class TaskType(msgspec.Struct, frozen=True):
             content.append(f"redact {self.redact.decode()}")
         if self.limit_name is not None:
             content.append(f"limit {self.limit_name} {self.limit_key}")
+        if self.unique_rule is not None:
+            content.append(f"unique {self.unique_rule.decode()} {self.unique_key}")
         return sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
     @property
@@ -62,6 +67,8 @@ class TaskType(msgspec.Struct, frozen=True):
             timeout_seconds=self.timeout_seconds,
             limit=self.limit_name,
             limit_key=self.limit_key,
+            unique=None if self.unique_rule is None else _decode_rule(self.unique_rule),
+            unique_key=self.unique_key,
         )
 
 
@@ -88,6 +95,7 @@ class TypeVersion(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
 
 
+_decode_rule = msgspec.json.Decoder(UniqueRule).decode
 _to_type = rows.reader(TaskType)
 _to_registered = rows.reader(RegisteredType)
 _to_version = rows.reader(TypeVersion)
@@ -117,6 +125,10 @@ class TypeLedger:
             "redacts": [None if t.redact is None else t.redact.decode() for t in types],
             "limits": [t.limit_name for t in types],
             "limit_keys": [t.limit_key for t in types],
+            "unique_rules": [
+                None if t.unique_rule is None else t.unique_rule.decode() for t in types
+            ],
+            "unique_keys": [t.unique_key for t in types],
         }
         await self._session.fetch("register_types", params, idempotent=True)
 

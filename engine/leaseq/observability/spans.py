@@ -32,16 +32,21 @@ from leaseq.model import (
     Claim,
     ClaimedTask,
     Ending,
-    HeldAttempt,
     Outcome,
     Settled,
     Submission,
     Submitted,
-    TracedAttempt,
 )
 from leaseq.observability.telemetry import EVENTS, Event, subscribe
 from leaseq.observability.tracing import Answers, Tracing
-from leaseq.trace_context import attempt_in, context_in, with_attempt, with_context
+from leaseq.trace_context import (
+    HeldAttempt,
+    TracedAttempt,
+    attempt_in,
+    context_in,
+    with_attempt,
+    with_context,
+)
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 # For the export of the last spans of a worker, which is about to exit.

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from leaseq.config import Config
-from leaseq.model import Claim, ClaimedTask, Ending, HeldAttempt, Settled, Submission, Submitted
+from leaseq.model import Claim, ClaimedTask, Ending, Settled, Submission, Submitted
+from leaseq.trace_context import HeldAttempt
 
 Answers = Sequence[Submitted | BaseException]
 

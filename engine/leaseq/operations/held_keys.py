@@ -18,12 +18,13 @@ from leaseq.errors import IdempotencyInFlight
 from leaseq.fair_turns import FairTurns
 from leaseq.model import Submission, Submitted
 from leaseq.operations.submit import MAX_WAITS, Submitter
+from leaseq.uniqueness import UniqueKey
 
 REMEMBER_SECONDS = 1.0
 AT_ONCE = 2
 MOST_KEYS = 1000
 
-Key = tuple[str, str | None]
+Key = tuple[str, str | None, str | None, UniqueKey | None]
 
 
 class HeldKeys:
@@ -68,7 +69,7 @@ class HeldKeys:
 
 
 def _key(submission: Submission) -> Key:
-    return submission.tenant, submission.idempotency_key
+    return submission.tenant, submission.idempotency_key, submission.type, submission.unique
 
 
 __all__ = ["HeldKeys"]

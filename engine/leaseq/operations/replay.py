@@ -60,6 +60,8 @@ async def accept_replay(
     known = await types.look_again(original.type)
     has_limit = known is not None and known.defaults.limit is not None
     key = original.concurrency_key if has_limit else None
+    is_unique = known is not None and known.defaults.unique is not None
+    unique_key = original.unique_key if is_unique else None
     request = Request(
         type=original.type,
         payload=payload,
@@ -71,6 +73,7 @@ async def accept_replay(
             timeout_seconds=_or(options.timeout_seconds, original.timeout_seconds),
             labels=_or(options.labels, original.labels),
             concurrency_key=_or(options.concurrency_key, key),
+            unique_key=_or(options.unique_key, unique_key),
         ),
         idempotency_key=_or(wanted.idempotency_key, default_key(original.task_id)),
         trace_context=wanted.trace_context,

@@ -173,6 +173,12 @@ def check_definition(definition: Definition) -> None:
     for field in ("delay_seconds", "run_at", "expires_at"):
         if getattr(task, field) is not None:
             raise ScheduleInvalid(f"a schedule has its own times: leave out {field}", field=field)
+    if task.unique is not None:
+        raise ScheduleInvalid(
+            f"tasks of type {task.type} have a unique key, which a schedule does not know: use a type "
+            "without one, and overlap",
+            field="type",
+        )
 
 
 def check_policy(name: str, policy: Policy, jitter: float) -> None:

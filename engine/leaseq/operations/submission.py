@@ -18,6 +18,7 @@ from leaseq.errors import IdempotencyKeyInvalid, PayloadTooLarge, SubmissionInva
 from leaseq.labels import check_labels
 from leaseq.limits import BY_FUNCTION, check_key
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
+from leaseq.operations.unique_key import has_unique_options, unique_fields, with_unique
 from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.payload_codec import ContentCodec
@@ -46,17 +47,16 @@ class Request(Struct, frozen=True, kw_only=True):
     trace_context: Mapping[str, str] | None = None
     # from the arguments of a handler; no part of the fingerprint, which has the arguments
     limit_key: str | None = None
+    # the same for the unique key
+    unique_key: str | None = None
 
 
 def accept(
     request: Request, config: Config, *, tenant: str, known: KnownType | None = None
 ) -> Submission:
     """Check a request and its payload, and complete it with the defaults of its type, then with
-    those of the configuration.
-
-    `known` is the type; None is for one that no worker has registered. Its payload is checked by
-    its first worker. Raises `SubmissionInvalid` or one of its kinds, in one sentence.
-    """
+    those of the configuration. `known`: the type; None: no worker has registered it, and its first
+    worker checks the payload. Raises `SubmissionInvalid` or one of its kinds, in one sentence."""
     known = known or _take_unknown(request.type, strict=config.strict_types)
     defaults, options = known.defaults, request.options
     queue = defaults.queue if options.queue is None else options.queue
@@ -68,8 +68,9 @@ def accept(
         _check_key(key)
     payload, content = request.payload, None
     plain = defaults.limit is None and options.concurrency_key is None  # has no limit
-    # Only a fingerprint or a limit needs the content, and only an unknown sender's text may be no JSON.
-    if key is None and known.whole and plain:
+    alone = defaults.unique is None and not has_unique_options(options)  # stands for itself
+    # Only a fingerprint or a key needs the content, and only an unknown sender's text may be no JSON.
+    if key is None and known.whole and plain and alone:
         check_text(payload, max_bytes=config.payload_max_bytes)
     else:
         content = check_payload(payload, max_bytes=config.payload_max_bytes)
@@ -79,7 +80,7 @@ def accept(
     if request.codec is not None:
         payload = _encode(payload, request.codec, max_bytes=config.payload_max_bytes)
     timeout = options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds
-    return Submission(
+    made = Submission(
         task_id=new_task_id(),
         tenant=tenant,
         queue=queue,
@@ -98,6 +99,7 @@ def accept(
         limit=defaults.limit,
         concurrency_key=None if plain else _limit_key(request, defaults, content),
     )
+    return made if alone else with_unique(made, options, defaults, content, request.unique_key)
 
 
 def _limit_key(request: Request, defaults: TypeDefaults, content: Any) -> str | None:
@@ -158,6 +160,8 @@ def _fingerprint(request: Request, content: Any) -> bytes:
     labels: list[Any] = [{"labels": options.labels}] if options.labels else []
     if options.concurrency_key is not None:
         labels.append({"concurrency_key": options.concurrency_key})
+    if options is not NO_OPTIONS and has_unique_options(options):
+        labels.append({"unique": unique_fields(options)})
     codec = request.codec
     return fingerprint(
         [*values, *numbers, *moments, *labels], None if codec is None else codec.fingerprint

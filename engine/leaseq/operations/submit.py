@@ -11,7 +11,8 @@ it, and a failover would take back an acknowledged submission.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from leaseq.errors import (
     IdempotencyInFlight,
@@ -25,8 +26,11 @@ from leaseq.ledger.tasks import PATIENCE_SECONDS, TaskLedger
 from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, Submission, Submitted
 from leaseq.observability.telemetry import emit
+from leaseq.operations.unique_submit import UniqueSubmitter
 
 Answer = Submitted | BaseException
+# Records submissions, and waits so many seconds for a key that is held.
+Record = Callable[[list[Submission], float], Awaitable[dict[str, Submitted | None]]]
 
 # A batch of many callers waits for so long, and is then divided, until the submissions whose keys
 # are held stand alone.
@@ -47,6 +51,7 @@ class Submitter:
     def __init__(self, ledger: TaskLedger, *, retention_seconds: float) -> None:
         self._ledger = ledger
         self._retention = retention_seconds
+        self._uniques = UniqueSubmitter(ledger, self, retention_seconds=retention_seconds)
 
     async def write(
         self, batch: Sequence[Submission], *, conn: Connection | None = None, haste: bool = False
@@ -59,10 +64,14 @@ class Submitter:
         """
         answers: dict[str, Answer] = {}
         open_ones = list(batch)
+        uniques = [s for s in batch if s.unique is not None]
+        if uniques:
+            await self._uniques.write(uniques, answers, conn, haste=haste)
+            open_ones = [s for s in batch if s.unique is None]
         for _ in range(3):
-            open_ones = await self._round(open_ones, answers, conn, haste=haste)
             if not open_ones:
                 break
+            open_ones = await self._round(open_ones, answers, conn, haste=haste)
         for submission in open_ones:
             answers[submission.task_id] = IdempotencyInFlight()
         return [answers[submission.task_id] for submission in batch]
@@ -77,7 +86,8 @@ class Submitter:
     ) -> list[Submission]:
         """One try; returns those whose key vanished between the insert and the look."""
         leaders, followers = _split(batch)
-        created = await self._insert(leaders, answers, conn, haste=haste)
+        record = partial(self._record, conn=conn)
+        created = await self.insert(leaders, answers, record, alone=conn is not None, haste=haste)
         if len(created) == len(batch) and None not in created.values():  # nearly every round
             answers.update(created)  # type: ignore[arg-type]
             return []
@@ -90,13 +100,13 @@ class Submitter:
         keyless = [s for s in rest if s.idempotency_key is None]
         if keyless:
             await self._find_again(keyless, answers)
-            await self._confirm(keyless, answers, conn)
+            await self.confirm(keyless, answers, conn)
         keyed = [(s, (s.tenant, s.idempotency_key)) for s in rest if s.idempotency_key is not None]
         if keyed:
-            await self._answer_keyed(keyed, answers, conn)
+            await self.answer_keyed(keyed, answers, conn)
         return [s for s in rest if s.task_id not in answers]
 
-    async def _answer_keyed(
+    async def answer_keyed(
         self,
         keyed: list[tuple[Submission, tuple[str, str]]],
         answers: dict[str, Answer],
@@ -108,7 +118,7 @@ class Submitter:
         for submission, taken in known:
             answers[submission.task_id] = _judge(submission, taken.fingerprint, taken.submitted)
         if any(taken.on_standbys for taken in found.values()):
-            await self._confirm([submission for submission, _ in known], answers, conn)
+            await self.confirm([submission for submission, _ in known], answers, conn)
         gone = sorted({key for _, key in keyed if key not in found})
         if gone:
             await self._ledger.expire_keys(gone, conn=conn)
@@ -116,7 +126,7 @@ class Submitter:
     async def write_hastily(self, batch: Sequence[Submission]) -> list[Answer]:
         """The same for a batch of many callers, who must not wait for the key of one. Such a key is
         answered with `KeyHeld`."""
-        keyed = [s for s in batch if s.idempotency_key is not None]
+        keyed = [s for s in batch if s.idempotency_key is not None or s.unique is not None]
         if not keyed:
             return await self.write(batch)
         try:
@@ -127,7 +137,7 @@ class Submitter:
             if len(batch) == 1:
                 return [KeyHeld()]
         # Those without keys go first, and half of a half finds the one that is held.
-        keyless = [s for s in batch if s.idempotency_key is None]
+        keyless = [s for s in batch if s.idempotency_key is None and s.unique is None]
         middle = len(keyed) // 2
         answers: dict[str, Answer] = {}
         for part in (keyless, keyed[:middle], keyed[middle:]):
@@ -137,24 +147,32 @@ class Submitter:
                 )
         return [answers[s.task_id] for s in batch]
 
-    async def _insert(
+    async def _record(
+        self, leaders: list[Submission], patience: float, *, conn: Connection | None
+    ) -> dict[str, Submitted | None]:
+        return await self._ledger.submit(
+            leaders, retention_seconds=self._retention, conn=conn, patience_seconds=patience
+        )
+
+    async def insert(
         self,
         leaders: list[Submission],
         answers: dict[str, Answer],
-        conn: Connection | None,
+        record: Record,
         *,
+        alone: bool,
         haste: bool,
     ) -> dict[str, Submitted | None]:
+        """Record submissions, and note the errors. `alone`: a refusal is not tried again one by one,
+        because it has ended the transaction of the caller."""
         reach("submit.sending")
         patience = HASTE_SECONDS if haste else PATIENCE_SECONDS
         try:
-            return await self._ledger.submit(
-                leaders, retention_seconds=self._retention, conn=conn, patience_seconds=patience
-            )
+            return await record(leaders, patience)
         except SubmissionInvalid as error:
             if haste and isinstance(error, IdempotencyInFlight):
                 raise KeyHeld from error
-            if len(leaders) == 1 or conn is not None:
+            if len(leaders) == 1 or alone:
                 answers.update({s.task_id: error for s in leaders})
                 return {}
         # A key in flight or a value that Postgres refuses is one caller's affair: its neighbours go
@@ -165,11 +183,11 @@ class Submitter:
             if waits == MAX_WAITS:
                 answers[leader.task_id] = IdempotencyInFlight()
                 continue
-            done |= await self._insert([leader], answers, conn, haste=haste)
+            done |= await self.insert([leader], answers, record, alone=alone, haste=haste)
             waits += isinstance(answers.get(leader.task_id), IdempotencyInFlight)
         return done
 
-    async def _confirm(
+    async def confirm(
         self, found: Sequence[Submission], answers: dict[str, Answer], conn: Connection | None
     ) -> None:
         """Acknowledge answers that were only read like a commit: when the standbys have them. One
@@ -243,8 +261,10 @@ def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answ
 
 
 def keys_differ(batch: Sequence[Submission]) -> bool:
-    """Whether no two submissions of a batch have the same key."""
+    """Whether no two submissions of a batch have the same key. Those with unique keys may."""
     keys = [(s.tenant, s.idempotency_key) for s in batch if s.idempotency_key is not None]
+    if any(s.unique is not None for s in batch):
+        return False
     return len(set(keys)) == len(keys)
 
 

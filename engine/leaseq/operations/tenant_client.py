@@ -120,6 +120,10 @@ class TenantClient:
                 )
             if seen is not None and (task.state, task.attempt) != _pair(seen):
                 raise _moved(task, seen)
+            if task.unique_key is not None and task.state in (State.FAILED, State.CANCELLED):
+                raise TaskConflict(
+                    f"another task has the unique key of task {task_id}: wait for its end, or cancel it"
+                )
             raise TaskConflict(
                 f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven"
             )

@@ -75,6 +75,8 @@ def task_types(registry: Registry) -> list[TaskType]:
             msgspec.json.encode(h.redact) if h.redact else None,
             h.defaults.limit,
             h.defaults.limit_key,
+            None if h.defaults.unique is None else msgspec.json.encode(h.defaults.unique),
+            h.defaults.unique_key,
         )
         for h in registry.handlers.values()
     ]

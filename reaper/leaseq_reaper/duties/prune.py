@@ -67,6 +67,7 @@ class Prune:
             tasks = await self._in_batches(self._tasks)
         self._expired = None
         keys = await self._in_batches(self._keys)
+        await self._in_batches(self._uniques)
         workers = await self._maintenance.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
         await self._maintenance.prune_services(retention_seconds=SERVICE_RETENTION_SECONDS)
         operations = await self._in_batches(self._operations)
@@ -106,6 +107,10 @@ class Prune:
         pruned = await self._maintenance.prune_keys(since=self._expired, limit=BATCH)
         self._expired = pruned.last
         return pruned.count, pruned.seen == BATCH
+
+    async def _uniques(self) -> tuple[int, bool]:
+        count = await self._maintenance.prune_uniques(limit=BATCH)
+        return count, count == BATCH
 
     async def _operations(self) -> tuple[int, bool]:
         count = await self._maintenance.prune_operations(

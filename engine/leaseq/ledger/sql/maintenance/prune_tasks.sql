@@ -1,5 +1,5 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and
--- are past retention, with their attempts, labels and dead letters. The parameter `retentions` has
+-- are past retention, with their attempts, labels, dead letters and unique keys. The parameter `retentions` has
 -- the retention of types that have their own, in one object; all others have `retention` (seconds).
 -- The keys stay and remember the final state. A task is left for the next scan if another
 -- transaction has locked its row or that of its key, so that one of them holds up no other. The
@@ -17,7 +17,7 @@ with scanned as materialized (
 ), last as materialized (
     select s.id from scanned as s order by s.id desc limit 1
 ), past as materialized (
-    select t.id, t.tenant, t.idempotency_key, t.state
+    select t.id, t.tenant, t.idempotency_key, t.state, t.type, t.unique_hold, t.unique_key
     from leaseq.tasks as t, last
     where t.id > %(after)s::uuid and t.id <= last.id
         and t.state in ('SUCCESS', 'FAILED', 'CANCELLED')
@@ -42,6 +42,29 @@ with scanned as materialized (
     update leaseq.idempotency_keys k set final_state = old.state
     from old
     where k.tenant = old.tenant and k.key = old.idempotency_key and k.task_id = old.id
+), unique_keys as materialized (
+    -- Row by row, as above. A row that is locked is being taken by another task.
+    select u.tenant, u.type, u.hold, u.key, u.until, old.id, old.state
+    from old
+    cross join lateral (
+        select k.tenant, k.type, k.hold, k.key, k.until from leaseq.uniques as k
+        where k.tenant = old.tenant and k.type = old.type and k.hold = old.unique_hold and k.key = old.unique_key
+            and k.task_id = old.id
+        limit 1
+        for no key update skip locked
+    ) as u
+    where old.unique_key is not null
+), unique_kept as (
+    -- A period that is not over keeps its row, until prune_uniques.sql.
+    update leaseq.uniques as u
+    set final_state = k.state
+    from unique_keys as k
+    where u.tenant = k.tenant and u.type = k.type and u.hold = k.hold and u.key = k.key and u.task_id = k.id and k.until > now()
+), unique_gone as (
+    delete from leaseq.uniques as u
+    using unique_keys as k
+    where u.tenant = k.tenant and u.type = k.type and u.hold = k.hold and u.key = k.key and u.task_id = k.id
+        and coalesce(k.until <= now(), true)
 ), attempts as (
     delete from leaseq.attempts a using old where a.task_id = old.id
 ), dead as (

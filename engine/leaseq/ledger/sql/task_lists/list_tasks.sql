@@ -14,7 +14,8 @@ with page as materialized (
         select
             id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
             timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-            worker_id, error, progress, hand_back_count, erased_at, key_freed_at, traits, limit_name, concurrency_key
+            worker_id, error, progress, hand_back_count, erased_at, key_freed_at, traits, limit_name, concurrency_key,
+            unique_key, unique_hold
         from leaseq.tasks
         where %(cursor)s::uuid is null or id < %(cursor)s::uuid
         order by id desc
@@ -42,5 +43,10 @@ select
     limit_name, concurrency_key,
     case when traits & 1 = 1 and state = 'SCHEDULED' then (
         select l.due from leaseq.limited as l where l.task_id = page.id
-    ) end as in_line
+    ) end as in_line,
+    unique_key, unique_hold,
+    case when unique_key is not null then exists (
+        select from leaseq.uniques as u
+        where u.tenant = page.tenant and u.type = page.type and u.hold = page.unique_hold and u.key = page.unique_key and u.task_id = page.id
+    ) end as has_unique_key
 from (select) as one left join page on true

@@ -6,7 +6,7 @@
 with used as (
     select
         v.type, v.version, v.queue, v.shape, v.max_attempts, v.timeout_seconds, v.retention_seconds, v.encoded,
-        v.redact, v.limit_name, v.limit_key,
+        v.redact, v.limit_name, v.limit_key, v.unique_rule, v.unique_key,
         v.first_seen_at,
         coalesce(bool_or(w.closed_at is null) filter (where w.id is not null), false) as is_open,
         max(w.closed_at) as closed_at
@@ -24,11 +24,11 @@ with used as (
     from used
 )
 select type, queue, shape::text, max_attempts, timeout_seconds, null as payload_schema, retention_seconds, encoded, redact::text, limit_name,
-    limit_key, rank
+    limit_key, unique_rule, unique_key, rank
 from ranked
 where is_open or rank = 1
 union all
-select t.type, t.queue, null, t.max_attempts, t.timeout_seconds, t.payload_schema::text, null, false, null, null, null, 1
+select t.type, t.queue, null, t.max_attempts, t.timeout_seconds, t.payload_schema::text, null, false, null, null, null, null, null, 1
 from leaseq.task_types as t
 where not exists (select from leaseq.type_versions as v where v.type = t.type)
 order by type, rank

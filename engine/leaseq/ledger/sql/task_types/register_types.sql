@@ -8,10 +8,11 @@ with sent as (
     from unnest(
         %(types)s::text[], %(versions)s::text[], %(queues)s::text[], %(shapes)s::json[], %(schemas)s::json[],
         %(max_attempts)s::integer[], %(timeouts)s::double precision[], %(retentions)s::double precision[],
-        %(encoded)s::boolean[], %(redacts)s::json[], %(limits)s::text[], %(limit_keys)s::text[]
+        %(encoded)s::boolean[], %(redacts)s::json[], %(limits)s::text[], %(limit_keys)s::text[], %(unique_rules)s::text[],
+        %(unique_keys)s::text[]
     ) as t (
         type, version, queue, shape, payload_schema, max_attempts, timeout_seconds, retention_seconds, encoded, redact,
-        limit_name, limit_key
+        limit_name, limit_key, unique_rule, unique_key
     )
 ), told as (
     insert into leaseq.task_types (type, queue, payload_schema, max_attempts, timeout_seconds)
@@ -42,10 +43,10 @@ with sent as (
     delete from leaseq.worker_types as u using outlived as o where u.worker_id = o.worker_id and u.type = o.type
 )
 insert into leaseq.type_versions (
-    type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact, limit_name, limit_key
+    type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact, limit_name, limit_key, unique_rule, unique_key
 )
 select
-    type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact, limit_name, limit_key
+    type, version, queue, shape, max_attempts, timeout_seconds, retention_seconds, encoded, redact, limit_name, limit_key, unique_rule, unique_key
 from sent
 order by type, version
 on conflict (type, version) do nothing

@@ -1,5 +1,5 @@
 -- erase: no transition. Remove what the client and the handler have written from tasks that have
--- ended: payload, headers, result, error, progress, labels, the key of a limit, and all attempts. The rows stay until they are
+-- ended: payload, headers, result, error, progress, labels, the key of a limit, the unique key, and all attempts. The rows stay until they are
 -- pruned. Their idempotency keys stay, too, and keep standing for them: a client that repeats its
 -- submission must not bring the content back. A dead letter stays, because its task stays FAILED, and
 -- keeps nothing of the error. The fingerprint of a key is a hash of the content, by
@@ -14,7 +14,7 @@ with seen as materialized (
     select id, finished_at from leaseq.tasks
     where id = any((select %(ids)s::uuid[])::uuid[]) and state in ('SUCCESS', 'FAILED', 'CANCELLED')
 ), found as materialized (
-    select t.id, t.tenant, t.idempotency_key
+    select t.id, t.tenant, t.idempotency_key, t.state, t.type, t.unique_hold, t.unique_key
     from leaseq.tasks as t
     join seen on seen.id = t.id and seen.finished_at = t.finished_at
     where (%(tenant)s::text is null or t.tenant = %(tenant)s::text)
@@ -27,6 +27,18 @@ with seen as materialized (
     update leaseq.idempotency_keys as k set fingerprint = ''
     from found
     where k.tenant = found.tenant and k.key = found.idempotency_key and k.task_id = found.id
+), unique_gone as (
+    delete from leaseq.uniques as u
+    using found
+    where u.tenant = found.tenant and u.type = found.type and u.hold = found.unique_hold and u.key = found.unique_key
+        and u.task_id = found.id and coalesce(u.until <= clock_timestamp(), true)
+), unique_kept as (
+    -- A period that is not over keeps its row, until prune_uniques.sql.
+    update leaseq.uniques as u
+    set final_state = found.state
+    from found
+    where u.tenant = found.tenant and u.type = found.type and u.hold = found.unique_hold and u.key = found.unique_key
+        and u.task_id = found.id and u.until > clock_timestamp()
 ), dead as (
     update leaseq.dead_letters as d set code = 'erased', fingerprint = null
     from found
@@ -36,7 +48,7 @@ with seen as materialized (
 )
 update leaseq.tasks as t
 set erased_at = clock_timestamp(), payload = null, headers = null, result = null, error = null, progress = null,
-    concurrency_key = null
+    concurrency_key = null, unique_key = null
 from found
 where t.id = found.id
 returning t.id::text

@@ -8,6 +8,11 @@ select
     limit_name, concurrency_key,
     case when traits & 1 = 1 and state = 'SCHEDULED' then (
         select l.due from leaseq.limited as l where l.task_id = tasks.id
-    ) end as in_line
+    ) end as in_line,
+    unique_key, unique_hold,
+    case when unique_key is not null then exists (
+        select from leaseq.uniques as u
+        where u.tenant = tasks.tenant and u.type = tasks.type and u.hold = tasks.unique_hold and u.key = tasks.unique_key and u.task_id = tasks.id
+    ) end as has_unique_key
 from leaseq.tasks
 where id = any((select %(ids)s::uuid[])::uuid[]) and (%(tenant)s::text is null or tenant = %(tenant)s)

@@ -3,7 +3,7 @@
 -- which in a full lane would lower the beginning of the backlog by days. Counts start at zero
 -- again; the attempt (the fence) continues. A task without a limit takes that of its queue, if that has
 -- one by now. Zero rows for an id: no such task in this tenant (any:
--- null), it is in another state, it was erased, its key was freed, it is not in `seen_state` at
+-- null), it is in another state, another unfinished task has its unique key, it was erased, its key was freed, it is not in `seen_state` at
 -- `seen_attempt` any more (null: any), it ended after `ended_by` (null: any time), or another redrive took it and it has ended again while this
 -- statement waited for its row. The time of the end tells the latter: this statement does not see
 -- the dead letter of that end, and must not leave it behind. A cancel that met a settle may have
@@ -19,7 +19,8 @@ with seen as materialized (
     order by task_id
     for update
 ), found as materialized (
-    select t.id, (select q.limit_name from leaseq.queue_limits as q where q.queue = t.queue) as queue_limit
+    select t.id, t.tenant, t.type, t.unique_hold, t.unique_key,
+        (select q.limit_name from leaseq.queue_limits as q where q.queue = t.queue) as queue_limit
     from leaseq.tasks as t
     join seen on seen.id = t.id and seen.finished_at = t.finished_at
     where (%(tenant)s::text is null or t.tenant = %(tenant)s) and t.state in ('FAILED', 'CANCELLED')
@@ -29,6 +30,31 @@ with seen as materialized (
         and (select count(*) from left_over) >= 0
     order by t.id
     for update of t
+), keyed as materialized (
+    -- Of tasks that have their key while they are unfinished: the task that had it last, under the version of that row.
+    select
+        f.id, f.tenant, f.type, f.unique_hold, f.unique_key, u.task_id as holder, u.version,
+        exists (
+            select from leaseq.tasks as h
+            where h.id = u.task_id and h.id <> f.id and h.state in ('PENDING', 'SCHEDULED', 'PROCESSING')
+        ) as is_taken
+    from found as f
+    left join leaseq.uniques as u
+        on u.tenant = f.tenant and u.type = f.type and u.hold = f.unique_hold and u.key = f.unique_key
+    where f.unique_hold = 'while_unfinished'
+), regained as (
+    -- The version grows although the holder may be the same, so a submission that has seen it ended does not take the key.
+    update leaseq.uniques as u
+    set task_id = k.id, version = u.version + 1, final_state = null, until = case when u.task_id = k.id then u.until end
+    from keyed as k
+    where u.tenant = k.tenant and u.type = k.type and u.hold = k.unique_hold and u.key = k.unique_key
+        and u.task_id = k.holder and u.version = k.version and not k.is_taken
+    returning u.task_id
+), entered as (
+    insert into leaseq.uniques (tenant, type, hold, key, task_id, version)
+    select tenant, type, unique_hold, unique_key, id, 1 from keyed where holder is null order by tenant, type, unique_key, id
+    on conflict (tenant, type, hold, key) do nothing
+    returning task_id
 ), redriven as (
     update leaseq.tasks as t
     set state = 'SCHEDULED', retry_count = 0, crash_count = 0, loss_count = 0, hand_back_count = 0, run_at = now(),
@@ -36,7 +62,10 @@ with seen as materialized (
         limit_name = coalesce(t.limit_name, found.queue_limit),
         traits = case when found.queue_limit is null then t.traits else coalesce(t.traits, 0) | 1 end
     from found
-    where t.id = found.id
+    where t.id = found.id and (
+        found.id not in (select id from keyed)
+        or found.id in (select task_id from regained union all select task_id from entered)
+    )
     returning t.id, t.tenant, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count, t.run_at,
         t.limit_name, t.concurrency_key
 ), waiting as (
