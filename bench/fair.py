@@ -17,6 +17,7 @@ from statistics import median
 import click
 from msgspec.structs import replace
 
+from bench.cost import Meter
 from bench.stage import Stage, set_up
 from bench.supply import QUEUE, all_ended, noops, submission, supply
 from leaseq.codec import new_task_id
@@ -36,18 +37,23 @@ async def _fair(stage: Stage, *, fair: bool) -> None:
     await stage.engine.queue_limits.refresh()
 
 
-async def drain(count: int, *, fair: bool) -> float:
-    """The rate at which one worker drains a queue, in tasks a second."""
+async def drain(count: int, *, fair: bool) -> tuple[float, float]:
+    """The rate at which one worker drains a queue, in tasks a second, and the microseconds of CPU that
+    all processes together need for a task."""
     async with set_up({}) as stage:
         await _fair(stage, fair=fair)
         if fair:
             await _submit(stage, list(noops(stage.config, count)))
         else:
             await supply(stage, count)
-        await stage.reaper()
-        await stage.worker()
+        pids = {"Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid}
+        servers = Meter(pids)
+        own = Meter({"reaper": (await stage.reaper()).pid, "worker": (await stage.worker()).pid})
         await all_ended(stage, every=0.5)
-        return (await stage.witness.endings()).rate
+        servers.stop()
+        own.stop()
+        used = [*servers.per_task("", count), *own.per_task("", count)]
+        return (await stage.witness.endings()).rate, sum(each.value for each in used)
 
 
 async def _submit(stage: Stage, batch: Sequence[Submission]) -> list[str]:
@@ -111,13 +117,16 @@ def main(tasks: int, tenants: int, seconds: float, runs: int) -> None:
 
 
 async def _main(tasks: int, tenants: int, seconds: float, runs: int) -> None:
-    rates: dict[bool, list[float]] = {False: [], True: []}
+    drains: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for _ in range(runs):
-        for is_fair, found in rates.items():
+        for is_fair, found in drains.items():
             found.append(await drain(min(tasks, 30_000), fair=is_fair))
     if runs:
-        plain, fair = median(rates[False]), median(rates[True])
-        print(f"plain {plain:.0f} tasks/s, fair {fair:.0f} tasks/s: {fair / plain:.0%}")
+        for what, unit, n in (("throughput", "tasks/s", 0), ("CPU", "us a task", 1)):
+            plain, fair = (
+                median([each[n] for each in drains[is_fair]]) for is_fair in (False, True)
+            )
+            print(f"{what}: plain {plain:.0f} {unit}, fair {fair:.0f} {unit}: {fair / plain:.0%}")
     found_delays = await delays(tasks, tenants, seconds)
     middle, last = median(found_delays), found_delays[-1]
     print(f"{len(found_delays)} tasks of {tenants} tenants: p50 {middle:.2f} s, last {last:.2f} s")

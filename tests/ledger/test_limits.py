@@ -387,3 +387,21 @@ async def test_admitters_and_endings_at_once_give_no_permit_too_many(
         left -= len(ended)
 
     assert await count_rows(plain) == 0
+
+
+async def test_a_pass_reads_one_task_of_each_line(
+    ledger: TaskLedger, limits: LimitLedger, plain: Connection
+) -> None:
+    await limits.put(LimitBounds(name=NAME, concurrency=1))
+    await limited(ledger, *["a"] * 300)
+    for setting in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+        await plain.execute(f"set enable_{setting} = off")
+    found = await plain.execute(f"explain (analyze, format json) {STATEMENTS['find_admissible']}")
+    ((plan,),) = await found.fetchall()
+    reads = [node for node in _nodes(plan[0]["Plan"]) if node.get("Relation Name") == "limited"]
+    assert [node["Actual Rows"] for node in reads] == [1]
+    assert await limits.find_admissible() == [NAME]
+
+
+def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *(each for child in node.get("Plans", []) for each in _nodes(child))]
