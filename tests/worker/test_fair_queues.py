@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leaseq import Leaseq
+from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.errors import FeatureNeedsUpgrade, LimitInvalid, LimitNotFound
 from leaseq.limits import QueueRule
@@ -182,6 +182,28 @@ async def test_tasks_of_schedules_take_the_limit_of_their_queue(
     assert await client.rows(
         "select count(*) from leaseq.tasks where limit_name is distinct from 'warehouse'"
     ) == [(0,)]
+
+
+async def test_tasks_that_handlers_submit_take_the_limit_of_their_queue(
+    config: Config, client: Client
+) -> None:
+    app = Leaseq(config)
+    app.queue(QUEUE, fair=True)
+
+    @app.task
+    async def parent(ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await child.options(connection=tx).submit()
+        await child.submit()
+
+    @app.task
+    async def child() -> None: ...
+
+    async with app, working(config, app, registers=True), reaping(client.engine):
+        await parent.submit()
+        await until(lambda: lines_are_empty(client), seconds=60)
+    found = await client.rows("select limit_name, state, count(*) from leaseq.tasks group by 1, 2")
+    assert found == [("@default", "SUCCESS", 3)]
 
 
 async def test_an_idle_worker_gets_a_task_of_a_fair_queue_without_a_reaper(
