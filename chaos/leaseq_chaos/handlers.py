@@ -34,8 +34,13 @@ PATIENT = 50
 BOMB_BYTES = 128 * 2**20
 HANG_SECONDS = 0.5
 
+# So long a task with a limit keeps its permit, at least.
+PERMIT_SECONDS = 0.02
+
 _asking = Lock()
 app = Leaseq()
+app.limit("fleet", concurrency=6, key_concurrency=2)
+app.limit("side", concurrency=4, key_concurrency=1)
 
 
 class Flaked(Exception):
@@ -108,6 +113,34 @@ async def plain(ctx: Context, n: int) -> int:
     with running(ctx):
         record(Kind.OK, "effect", ctx)
         return n
+
+
+@app.task(max_attempts=PATIENT, limit="fleet", key="customer")
+async def bounded(ctx: Context, n: int, customer: int) -> int:
+    """One row, of a task that needs a permit."""
+    with running(ctx):
+        async with ctx.transaction() as tx:
+            await tx.execute(STATEMENTS["insert_effect"].encode(), effect_of(ctx))
+            await asyncio.sleep(PERMIT_SECONDS)
+        return n
+
+
+@app.task(queue="side", max_attempts=PATIENT, limit="side", key="customer")
+async def bounded_plain(ctx: Context, n: int, customer: int) -> int:
+    """The same with an effect outside of Postgres. Some of these tasks fail once and are retried."""
+    with running(ctx):
+        record(Kind.OK, "effect", ctx)
+        if n % 5 == 0 and ctx.retry_count == 0:
+            raise Flaked("the first failure")
+        return n
+
+
+@app.task(limit="fleet", max_attempts=PATIENT)
+async def fired(ctx: Context, schedule: str) -> str:
+    """A task of a schedule that needs a permit: one row."""
+    with running(ctx):
+        await _write_effect(ctx)
+        return f"{schedule} {ctx.scheduled_at}"
 
 
 @app.task

@@ -46,6 +46,8 @@ POINTS: dict[str, str] = {
     "reap.moved": "deliveries of a dead worker are back in their lanes, the worker is not forgotten",
     "promote.committed": "tasks are promoted, their deliveries are not pushed",
     "promote.sent": "the deliveries of promoted tasks are pushed, the pass is not over",
+    "admit.committed": "tasks are admitted, their deliveries are not pushed",
+    "admit.sent": "the deliveries of admitted tasks are pushed, their handoff is still there",
     "fire.read": "due schedules are read, nothing is fired",
     "fire.committed": "schedules are fired, their tasks are not pushed",
     "fire.sent": "the tasks of schedules are pushed, the pass is not over",

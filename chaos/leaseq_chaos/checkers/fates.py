@@ -35,8 +35,9 @@ _TIMED_OUT = Fate("FAILED", "timeout")
 
 TRANSACTIONAL: frozenset[str] = frozenset({
     "transfer", "note", "thread", "slow", "flaky", "later", "meddle", "observe", "keep", "linger",
+    "bounded", "fired",
 })  # fmt: skip
-PLAIN: frozenset[str] = frozenset({"plain"})
+PLAIN: frozenset[str] = frozenset({"plain", "bounded_plain"})
 POISON: frozenset[str] = frozenset({"segfault", "bomb", "block"})
 
 FATES: Mapping[str, tuple[Fate, ...]] = {

@@ -47,6 +47,7 @@ class Provocation(StrEnum):
     OPERATION = "operation"  # a queue that is not paused is resumed
     BULK = "bulk"  # an operation on many tasks, whose list names a task that does not exist
     SCHEDULE = "schedule"  # a schedule that is due each second until the action is done
+    LIMIT = "limit"  # every task has a limit
     FAILURE = "failure"  # a task fails
     CROWD = "crowd"  # more tasks wait than their lane holds, and workers then take them
 
@@ -94,6 +95,8 @@ PLACES: Mapping[str, Place] = {
     "reap.moved": _DEATH,
     "promote.committed": Place(Provocation.DELAY),
     "promote.sent": Place(Provocation.DELAY),
+    "admit.committed": Place(Provocation.LIMIT),
+    "admit.sent": Place(Provocation.LIMIT),
     "fire.read": Place(Provocation.SCHEDULE),
     "fire.committed": Place(Provocation.SCHEDULE),
     "fire.sent": Place(Provocation.SCHEDULE),

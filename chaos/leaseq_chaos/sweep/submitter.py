@@ -21,6 +21,7 @@ __all__ = ["ACCOUNTS", "TASKS", "Submitter"]
 
 TASKS = 20
 ACCOUNTS = 20
+CUSTOMERS = 4
 DELAY_SECONDS = 0.4
 PATIENCE_SECONDS = 30.0
 AGAIN_SECONDS = 0.1
@@ -65,6 +66,9 @@ class Submitter:
         )
 
     def _task(self, number: int) -> tuple[str, dict[str, int]]:
+        if self._cell.place.provocation is Provocation.LIMIT:
+            kind = "bounded_plain" if self._cell.effects is Effects.PLAIN else "bounded"
+            return kind, {"n": number, "customer": number % CUSTOMERS}
         if self._cell.effects is Effects.PLAIN:
             return "plain", {"n": number}
         kind = ("note", "transfer", "thread")[number % 3]

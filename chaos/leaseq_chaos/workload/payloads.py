@@ -19,6 +19,7 @@ Payload = dict[str, Any]
 
 MARKED = ("flaky", "refuse")
 
+CUSTOMERS = 20  # keys of the tasks with a limit
 MOST_CENTS = 500
 MOST_FAILURES = 3
 SLOW_SECONDS = (0.3, 3.0)
@@ -61,6 +62,16 @@ def mark_of(number: int | str) -> str:
     return f"mark-{number}-"
 
 
+def _bounded(draw: Draw) -> Payload:
+    # The first customer has half of the tasks, so that its line is the longest.
+    customer = draw.rng.randrange(2 * CUSTOMERS)
+    return _number(draw) | {"customer": customer if customer < CUSTOMERS else 0}
+
+
+def _fired(draw: Draw) -> Payload:
+    return {"schedule": f"s{draw.number}"}
+
+
 def _block(_: Draw) -> Payload:
     return {"seconds": BLOCK_SECONDS}
 
@@ -77,6 +88,9 @@ PAYLOADS: Mapping[str, Callable[[Draw], Payload]] = {
     "later": _number,
     "slow": _slow,
     "flaky": _flaky,
+    "bounded": _bounded,
+    "bounded_plain": _bounded,
+    "fired": _fired,
     "refuse": _mark,
     "hang": _nothing,
     "segfault": _nothing,

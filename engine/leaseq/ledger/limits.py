@@ -15,8 +15,9 @@ import psycopg
 
 from leaseq.codec import FIRST_ID
 from leaseq.errors import LimitInUse, LimitNotFound
+from leaseq.failpoints import reach
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import words
+from leaseq.ledger.arrays import numbers, words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.limits import LimitBounds, fair_queue
@@ -30,6 +31,8 @@ MOST_VISITS = 1_000
 MOST_COUNTED = 10_000
 # Waiting tasks that are looked at for the ones of one queue: of each limit, and of all.
 MOST_OF_LIMIT, MOST_OF_ALL = 1_000, 5_000
+# Admissions that one statement reads, of those that were not pushed within so many seconds.
+MOST_HANDOFFS, HANDOFF_SECONDS = 100, 0.1
 # Behind every tenant and every key.
 LAST = "\U0010ffff"
 
@@ -44,18 +47,27 @@ class AdmittedTasks(msgspec.Struct, frozen=True):
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one statement. `won`: no other statement was first. `stuck`: tasks that had their
-    turn and could not be promoted. `more`: every key that was visited is full, and there are more."""
+    turn and could not be promoted. `more`: every key that was visited is full, and there are more.
+    `handoff`: the row that stays until the tasks are pushed."""
 
     lanes: list[AdmittedTasks]
     won: bool = True
     wanted: int = 0
     stuck: list[str] = []
     more: bool = False
+    handoff: int | None = None
 
     @property
     def is_last(self) -> bool:
         """Whether no further statement is needed now."""
         return self.won and not self.more and self.wanted < MOST_ADMITTED
+
+
+class Handoffs(msgspec.Struct, frozen=True):
+    """Admissions that were not pushed in time, and those of their tasks that no worker has claimed."""
+
+    ids: list[int]
+    lanes: list[AdmittedTasks]
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,20 +145,26 @@ class LimitLedger:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def admit(self, name: str, *, skipped: Collection[str] = ()) -> Admission:
+    async def admit(
+        self, name: str, *, skipped: Collection[str] = (), pushed: Collection[int] = ()
+    ) -> Admission:
         """Give the permits of a limit that are free to the tasks whose turn it is, but not to
-        `skipped`. An answer without rows: there is no such limit."""
+        `skipped`, and delete the handoffs of admissions that were `pushed`. An answer without rows:
+        there is no such limit."""
         params = {
             "limit": name,
             "most": MOST_ADMITTED,
             "visits": MOST_VISITS,
             "skipped": words(sorted(skipped)),
             "suspect": SUSPECT_CRASHES,
+            "pushed": numbers(pushed),
         }
         found = await self._session.fetch("admit_tasks", params)
         if not found:
             return Admission(lanes=[])
         *admitted, last = found
+        if admitted:
+            reach("admit.committed")
         is_fair = fair_queue(name) is not None
         return Admission(
             lanes=[_admitted(*row[:4], is_fair=is_fair) for row in admitted],
@@ -154,11 +172,33 @@ class LimitLedger:
             wanted=last[5],
             stuck=last[6].split(",") if last[6] else [],
             more=last[7],
+            handoff=last[8],
         )
 
-    async def find_admissible(self) -> list[str]:
-        """The names of the limits in whose lines a task waits."""
-        return [row[0] for row in await self._session.fetch("find_admissible", idempotent=True)]
+    async def find_admissible(self) -> tuple[list[str], bool]:
+        """The names of the limits in whose lines a task waits, and whether an admission was not
+        pushed in time."""
+        params = {"age": HANDOFF_SECONDS}
+        found = await self._session.fetch("find_admissible", params, idempotent=True)
+        names = [row[0] for row in found if row[0] is not None]
+        return names, len(names) < len(found)
+
+    async def find_handoffs(self) -> Handoffs:
+        """The oldest admissions that were not pushed in time."""
+        params = {"age": HANDOFF_SECONDS, "limit": MOST_HANDOFFS, "suspect": SUSPECT_CRASHES}
+        found = await self._session.fetch("find_handoffs", params, idempotent=True)
+        return Handoffs(
+            ids=list({row[0]: None for row in found}),
+            lanes=[
+                _admitted(queue, priority, is_suspect, ids, is_fair=fair_queue(limit) is not None)
+                for _, queue, priority, is_suspect, limit, ids in found
+                if queue is not None
+            ],
+        )
+
+    async def drop_handoffs(self, pushed: Collection[int]) -> None:
+        """Delete admissions that were pushed."""
+        await self._session.fetch("drop_handoffs", {"pushed": numbers(pushed)}, idempotent=True)
 
     async def declare(self, limits: Sequence[LimitBounds]) -> list[str]:
         """Record the limits that an app declares. Returns those that are new or have changed."""
@@ -312,6 +352,7 @@ __all__ = [
     "Admission",
     "AdmittedTasks",
     "AuditPosition",
+    "Handoffs",
     "Limit",
     "LimitKey",
     "LimitLedger",

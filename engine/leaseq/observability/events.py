@@ -72,6 +72,7 @@ CATALOGUE: dict[str, Kind] = {
     "delivery.stray": Kind(WARNING, "queue count task_id"),
     "delivery.restored": Kind(WARNING, "queue count"),
     "admission.failed": Kind(WARNING, "limit error"),
+    "admission.taken": Kind(INFO, "count"),
     "limit.repaired": Kind(WARNING, "limit task_id"),
     "push.failed": Kind(WARNING, "count error", "queue"),
     "backlog.began": Kind(INFO, "queue lane window"),

@@ -48,6 +48,10 @@ class Pusher:
             # is sent while this batch for Redis is packed.
             asyncio.get_running_loop().call_soon(self._start)
 
+    async def push(self, deliveries: Iterable[tuple[str, Lane, str]]) -> bool:
+        """Push (queue, lane, task id) of older tasks now. Returns whether Redis took all of them."""
+        return await self._push([(queue, lane, True, id_) for queue, lane, id_ in deliveries])
+
     async def aclose(self) -> None:
         """Wait until every offered delivery was pushed or dropped."""
         while self._is_starting or self._is_running():
@@ -66,19 +70,25 @@ class Pusher:
     async def _drain(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            groups: dict[tuple[str, Lane, bool], list[str]] = defaultdict(list)
-            for queue, lane, redelivery, task_id in batch:
-                groups[queue, lane, redelivery].append(task_id)
-            for (queue, lane, redelivery), task_ids in groups.items():
-                try:
-                    taken = await self._dispatcher.push(
-                        queue, task_ids, lane=lane, redelivery=redelivery
-                    )
-                    reach("push.sent")
-                    if taken:
-                        emit("delivery.pushed", queue=queue, lane=lane, count=len(taken))
-                except ServerUnreachable as error:
-                    emit("push.failed", queue=queue, count=len(task_ids), error=str(error))
+            await self._push(batch)
+
+    async def _push(self, batch: list[tuple[str, Lane, bool, str]]) -> bool:
+        groups: dict[tuple[str, Lane, bool], list[str]] = defaultdict(list)
+        for queue, lane, redelivery, task_id in batch:
+            groups[queue, lane, redelivery].append(task_id)
+        arrived = True
+        for (queue, lane, redelivery), task_ids in groups.items():
+            try:
+                taken = await self._dispatcher.push(
+                    queue, task_ids, lane=lane, redelivery=redelivery
+                )
+                reach("push.sent")
+                if taken:
+                    emit("delivery.pushed", queue=queue, lane=lane, count=len(taken))
+            except ServerUnreachable as error:
+                arrived = False
+                emit("push.failed", queue=queue, count=len(task_ids), error=str(error))
+        return arrived
 
 
 __all__ = ["Pusher"]

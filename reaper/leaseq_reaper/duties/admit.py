@@ -6,7 +6,8 @@ has come, and everything that a killed process has left. Each pass asks which li
 admits as `Admissions` does.
 
 The reaper owns the window "admitted, not pushed" of its own admissions while it lives: `_unsent` is
-pushed before any further admission. If it dies, the reconciler owns it. A task that had its turn and
+pushed before any further admission. For every other process, and after its own death, the handoffs in
+the ledger tell any reaper which tasks to push (docs/decisions/0073-handoffs.md). A task that had its turn and
 could not be promoted is locked by another transaction, or its row was left behind. It is skipped for
 SKIP_SECONDS, so that it holds up no other, and its row is repaired if it is wrong.
 """
@@ -16,9 +17,10 @@ from __future__ import annotations
 import time
 
 from leaseq.dispatch.queue_lists import QueueLane
+from leaseq.ledger.limits import AdmittedTasks
 from leaseq.metrics.tally import TALLY
 from leaseq.observability.telemetry import emit
-from leaseq.operations.admissions import report
+from leaseq.operations.admissions import Handoffs, report
 from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.duty_runner import IdleBackoff
@@ -39,6 +41,7 @@ class Admit:
 
     def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
         self._limits = stores.limits
+        self._handoffs = Handoffs(stores.limits)
         self._dispatcher = stores.dispatcher
         self._isolation = FailureIsolation(stores)
         self._clock = clock
@@ -47,25 +50,43 @@ class Admit:
         self.idle = IdleBackoff(IDLE_FACTOR)
 
     async def run_once(self) -> None:
-        """Admit tasks of every limit with a line, as far as there are permits."""
+        """Push what another process has admitted and left, then admit tasks of every limit with a
+        line, as far as there are permits."""
         await self._send()
-        names = await self._limits.find_admissible()
-        self.idle.note(found=bool(names))
+        names, is_late = await self._limits.find_admissible()
+        if is_late:
+            await self._take_over()
+        self.idle.note(found=is_late or bool(names))
         now = self._clock()
         self._skipped = {id_: until for id_, until in self._skipped.items() if until > now}
         await self._isolation.each(names, self._admit)
+        await self._handoffs.drop()
         self._isolation.raise_first()
+
+    async def _take_over(self) -> None:
+        """Push the tasks of admissions that were not pushed in time, and that no worker has claimed.
+        What Redis does not take stays in `_unsent`."""
+        found = await self._limits.find_handoffs()
+        self._keep(found.lanes)
+        await self._send()
+        await self._limits.drop_handoffs(found.ids)
+        if found.lanes:
+            emit("admission.taken", count=sum(len(one.task_ids) for one in found.lanes))
 
     async def _admit(self, name: str) -> None:
         for _ in range(ROUNDS):
-            admission = await self._limits.admit(name, skipped=self._skipped)
-            for one in admission.lanes:
-                self._unsent.setdefault((one.queue, one.lane), []).extend(one.task_ids)
+            admission = await self._handoffs.admit(name, skipped=self._skipped)
+            self._keep(admission.lanes)
             report(name, admission)
             await self._send()
+            self._handoffs.note_pushed(admission)
             await self._note_stuck(admission.stuck)
             if admission.is_last and not admission.stuck:
                 break
+
+    def _keep(self, lanes: list[AdmittedTasks]) -> None:
+        for one in lanes:
+            self._unsent.setdefault((one.queue, one.lane), []).extend(one.task_ids)
 
     async def _note_stuck(self, task_ids: list[str]) -> None:
         """Skip tasks that cannot be promoted now, after a look at their rows."""

@@ -10,7 +10,8 @@
 -- task. One row for each lane with the ids as one text with commas, and always a last one without a
 -- queue: `won` is false where another statement was first, `wanted` is the number of tasks that were
 -- chosen, `stuck` are those of them that were not promoted, `more` is true where the visits ended before
--- the last key and nothing was chosen. Zero rows: there is no such limit.
+-- the last key and nothing was chosen, `handoff` is the row that says that the tasks are not pushed yet.
+-- The rows `pushed` of earlier admissions are deleted. Zero rows: there is no such limit.
 with recursive seen as materialized (
     select l.id, l.concurrency, l.key_concurrency, g.version, g.last_tenant, g.last_key, 'SCHEDULED' as waits
     from leaseq.limits as l
@@ -136,10 +137,16 @@ with recursive seen as materialized (
     where not exists (select from leaseq.queues as q where q.name = p.queue)
     order by p.queue
     on conflict (name) do nothing
+), handed as (
+    insert into leaseq.handoffs (task_ids)
+    select array_agg(id) from promoted having count(*) > 0
+    returning id
+), pushed as (
+    delete from leaseq.handoffs where id = any(%(pushed)s::bigint[])
 )
 select
     queue, priority, is_suspect, string_agg(id::text, ',' order by id) as ids,
-    true as won, 0::bigint as wanted, '' as stuck, false as more
+    true as won, 0::bigint as wanted, '' as stuck, false as more, null::bigint as handoff
 from promoted
 group by queue, priority, is_suspect
 union all
@@ -150,6 +157,7 @@ select
         select string_agg(p.task_id::text, ',' order by p.task_id) from picked as p
         where exists (select from won) and p.task_id not in (select id from promoted)
     ), ''),
-    visited.wanted = 0 and visited.keys > 0 and visited.keys = visited.most
+    visited.wanted = 0 and visited.keys > 0 and visited.keys = visited.most,
+    (select id from handed)
 from visited
 cross join seen
