@@ -129,7 +129,7 @@ async def test_tenants_of_a_fair_queue_have_turns(
         first = await admit(limits)
         order += first
     # three tenants, then two: each has every second or third turn
-    assert order.index(one[0]) < 4
+    assert all({*order[:4]} & {*line} for line in (busy, other, one))
     assert len(order) <= 2 * 11 + queue_limits.LEAST_AHEAD
 
 
