@@ -10,15 +10,17 @@ import psycopg
 import pytest
 
 from examples import reports_at_six
-from leaseq import Config, Context, Leaseq
+from leaseq import Config, Context, Leaseq, app_schedules
 from leaseq.app_schedules import AppSchedules, by_interval
 from leaseq.errors import ScheduleInvalid, ScheduleNotFound
+from leaseq.limits import LimitBounds
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
 from leaseq.server_checks.startup import inspect_servers
 from leaseq.task import AsyncTask
 from support.processes import Services
 from support.source_tree import ROOT
+from support.worker import until
 
 ODD: Any = "never"
 
@@ -100,6 +102,43 @@ async def test_a_declaration_keeps_its_next_time_and_its_pause(app: Leaseq) -> N
         assert (later.cron, later.paused_by) == ("0 7 * * *", "the night shift")
         assert later.next_at is not None
         assert later.next_at != first.next_at
+
+
+async def test_a_declaration_that_is_refused_for_now_is_recorded_later(
+    app: Leaseq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @app.every(60)
+    @app.task(limit="stripe")
+    async def charge() -> None:
+        """Never run."""
+
+    monkeypatch.setattr(app_schedules, "AGAIN_SECONDS", 0.01)
+    with recorded() as events:
+        async with app, app.schedules.declaring():
+            refused = [each for each in events if each.name == "schedule.failed"]
+            assert "there is no limit stripe" in refused[0].fields["error"]
+            await app.engine.limits.put(LimitBounds(name="stripe", concurrency=1))
+            await until(lambda: any(each.name == "schedule.put" for each in events))
+            assert (await app.schedules.find("charge")).limit_name == "stripe"
+    assert len([each for each in events if each.name == "schedule.failed"]) == 1, (
+        "once for a reason"
+    )
+
+
+async def test_schedules_of_code_that_is_gone_are_found(app: Leaseq) -> None:
+    @app.every(60, name="kept")
+    async def tick() -> None:
+        """Never run."""
+
+    async with app:
+        await app.schedules.declare()
+        await app.engine.stores.workers.open_worker(
+            "w", host="h", pid=1, queues=["default"], version="0"
+        )
+        report = await inspect_servers(app.config, migrates=False)
+    (finding,) = [each for each in report.findings if each.about == "schedules"]
+    assert "kept of tenant default was declared by code:" in finding.message
+    assert "no open worker runs its task type tick" in finding.message
 
 
 async def test_a_declaration_has_the_limit_and_the_key_of_its_tasks(app: Leaseq) -> None:

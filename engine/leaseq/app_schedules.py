@@ -8,7 +8,9 @@ paused. A declaration that is removed from the code leaves its schedule behind: 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
@@ -16,7 +18,16 @@ from msgspec import Struct, ValidationError
 from msgspec.structs import replace
 
 from leaseq.context import Context
-from leaseq.errors import PayloadInvalid, ScheduleConflict, ScheduleInvalid, SubmissionInvalid
+from leaseq.errors import (
+    FeatureNeedsUpgrade,
+    LimitUnknown,
+    PayloadInvalid,
+    ScheduleConflict,
+    ScheduleInvalid,
+    ServerUnreachable,
+    SubmissionInvalid,
+)
+from leaseq.loop import end
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine
 from leaseq.operations.schedules import CODE, check_policy
@@ -33,6 +44,8 @@ R = TypeVar("R")
 
 Seconds = float | timedelta
 PREVIEWED = 5
+# Between two tries of a worker to record a declaration that is refused for now.
+AGAIN_SECONDS = 10.0
 # An expression that fires at all fires again and again.
 ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -129,23 +142,53 @@ class AppSchedules:
             )
         self.declared[declared.name] = declared
 
-    async def declare(self) -> None:
+    async def declare(self) -> list[Declared]:
         """Record the schedules that the code declares. Each worker does so when it starts.
 
         One that the ledger refuses (its end has passed) is reported, and does not keep a worker from
-        its tasks.
+        its tasks. Returns those that it may accept later.
         """
-        engine = self._client.engine
-        for declared in self.declared.values():
+        return await self._record(list(self.declared.values()), {})
+
+    @asynccontextmanager
+    async def declaring(self) -> AsyncIterator[None]:
+        """Record them now; while the block lasts, try those again that are refused only for now: a
+        process of an older version is alive, or their limit does not exist."""
+        told: dict[str, str] = {}
+        left = await self._record(list(self.declared.values()), told)
+
+        async def again() -> None:
+            nonlocal left
+            while left:
+                await asyncio.sleep(AGAIN_SECONDS)
+                with suppress(ServerUnreachable):
+                    left = await self._record(left, told)
+
+        trying = asyncio.create_task(again())
+        try:
+            yield
+        finally:
+            await end(trying)
+
+    async def _record(self, wanted: list[Declared], told: dict[str, str]) -> list[Declared]:
+        """Record some of them. Returns those to try again. A reason is reported once, by name in
+        `told`."""
+        engine, left = self._client.engine, []
+        for declared in wanted:
             try:
                 await engine.schedules.put(self._define(declared, engine))
             except (ScheduleInvalid, SubmissionInvalid, ScheduleConflict) as error:
-                emit(
-                    "schedule.failed",
-                    tenant=self._client.tenant,
-                    schedule=declared.name,
-                    error=str(error),
-                )
+                if isinstance(error, FeatureNeedsUpgrade | LimitUnknown | ScheduleConflict):
+                    left.append(declared)
+                if told.get(declared.name) != error.code:
+                    told[declared.name] = error.code
+                    emit(
+                        "schedule.failed",
+                        tenant=self._client.tenant,
+                        schedule=declared.name,
+                        error=str(error),
+                    )
+        return left
 
     async def put(self, name: str, task: BoundTask[Any], **fields: Unpack[PutFields]) -> Schedule:
         """Create or replace a schedule: `await app.schedules.put("invoice-acme",

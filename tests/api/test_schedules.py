@@ -143,12 +143,17 @@ async def test_a_schedule_has_the_limit_of_its_type_and_a_key(
         ]
     )
     async with open_api(config) as api:
+        early = await put(api, type="charge", payload={"customer": "acme"})
+        assert (early.status_code, early.json()["code"]) == (422, "limit_unknown")
+        assert (await api.client.get("/api/schedules")).json()["schedules"] == []
+        await api.service.engine.limits.put(LimitBounds(name="stripe", concurrency=1))
         made = (await put(api, type="charge", payload={"customer": "acme"})).json()
         assert (made["limit"], made["concurrency_key"]) == ("stripe", "acme")
         assert (await put(api, type="mail")).json()["code"] == "submission_invalid"
         made = (await put(api, type="mail", concurrency_key="b")).json()
         assert (made["limit"], made["concurrency_key"]) == ("stripe", "b")
         assert (await put(api, concurrency_key="b")).json()["code"] == "submission_invalid"
+        await api.service.engine.limits.delete("stripe")
         refused = await api.client.post("/api/schedules/daily/run")
         assert (refused.status_code, refused.json()["code"]) == (422, "limit_unknown")
         await api.service.engine.limits.put(LimitBounds(name="stripe", concurrency=1))
@@ -156,3 +161,15 @@ async def test_a_schedule_has_the_limit_of_its_type_and_a_key(
         await api.service.engine.admissions.aclose()
         task = (await api.client.get(ran.headers["location"])).json()
         assert (task["type"], task["state"]) == ("mail", "PENDING")
+
+
+async def test_no_submission_takes_the_key_of_an_occurrence(api: Api) -> None:
+    key = "leaseq.schedule:daily:2026-12-24T05:00:00Z"
+    headers = {"Idempotency-Key": f'"{key}"'}
+    task = {"type": "add", "payload": {}}
+    answer = await api.client.post("/api/tasks", json=task, headers=headers)
+    assert answer.json()["code"] == "idempotency_key_invalid"
+    (item,) = (
+        await api.client.post("/api/tasks/batch", json=[task | {"idempotency_key": key}])
+    ).json()["items"]
+    assert item["problem"]["code"] == "idempotency_key_invalid"

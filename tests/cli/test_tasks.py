@@ -456,17 +456,3 @@ def test_free_key_lets_a_key_stand_for_another_task(leaseq: Command, stage: Stag
     assert "its idempotency key was freed" in leaseq("show", first).stdout
     assert leaseq("redrive", first).exit_code == 5
     assert msgspec.json.decode(leaseq("free-key", first, "--json").stdout)["key_freed_at"]
-
-
-def test_a_task_that_waits_for_a_limit_says_so(leaseq: Command, stage: Stage) -> None:
-    stage.do(
-        lambda engine: engine.stores.task_types.register_types(
-            [TaskType("pay", "sums", b"{}", limit_name="stripe", limit_key="customer")]
-        )
-    )
-    assert leaseq("limits", "set", "stripe", "--concurrency", "1").exit_code == 0
-    leaseq("submit", "pay", '{"customer": "first"}')
-    task_id = leaseq("submit", "pay", '{"customer": "acme"}').stdout.strip()
-    line = "waits for limit stripe, key acme"
-    assert line in leaseq("list").stdout
-    assert line in leaseq("show", task_id).stdout

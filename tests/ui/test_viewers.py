@@ -14,11 +14,13 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.ledger.session import Session
+from leaseq_api.security.principal import OPEN
 from leaseq_api.ui import shared_parts
 from leaseq_api.ui.menu import MENU
 from leaseq_api.ui.sampler import MOST_LISTENERS, Listener, Sampler
 from leaseq_api.ui.shared_parts import SharedParts
 from support.api import Api
+from support.dashboard import fill_rules
 from support.keys import headers_of
 
 VIEWERS = 200
@@ -79,6 +81,22 @@ async def test_a_region_is_made_once_for_all_who_look_at_it(
             assert len(alone) > 20
             seen += 1
     assert seen >= len(MENU)
+
+
+async def test_a_limit_and_a_schedule_are_read_once_for_all_who_look(
+    filled: Api, statements: Statements
+) -> None:
+    await fill_rules(filled)
+    # The statements of one read, and those of another loop of the process in between.
+    for path, most in (("/ui/limits/stripe", 3), ("/ui/schedules/daily", 2)):
+        await filled.service.overview.read(OPEN)
+        statements.taken()
+        text = (await filled.client.get(path)).text
+        assert statements.taken() <= most + 5, path
+        names = list(regions(text))
+        assert len(names) >= 3
+        await asyncio.gather(*(_look(filled, f"{path}?part={name}", 50) for name in names))
+        assert statements.taken() <= most + 5, path
 
 
 async def _look(api: Api, address: str, viewers: int) -> list[httpx.Response]:

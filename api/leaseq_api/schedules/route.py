@@ -99,6 +99,7 @@ async def show_schedule(
         "payload_not_encoded",
         "payload_too_large",
         "unknown_type",
+        "limit_unknown",
         "feature_needs_upgrade",
     ),
 )

@@ -237,6 +237,11 @@ class LimitLedger:
         if not found:
             raise LimitNotFound(f"there is no limit {name}")
 
+    async def exists(self, name: str) -> bool:
+        """Whether there is a limit of this name."""
+        (row,) = await self._session.fetch("has_limit", {"name": name}, idempotent=True)
+        return bool(row.found)
+
     async def find(self, name: str, *, tenant: str | None) -> Limit:
         """One limit, with the numbers of a tenant, or of all. Raises `LimitNotFound`."""
         found = await self._list(name=name, after="", limit=1, tenant=tenant)

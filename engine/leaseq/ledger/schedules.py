@@ -16,9 +16,13 @@ from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.rows import lane, reader
 from leaseq.ledger.session import Session
 from leaseq.model import Lane
-from leaseq.schedules.schedule import KEPT_RUNS, Definition, DueSchedule, Schedule
-
-KEY_PREFIX = "leaseq.schedule:"
+from leaseq.schedules.schedule import (
+    KEPT_RUNS,
+    KEY_PREFIX,
+    Definition,
+    DueSchedule,
+    Schedule,
+)
 
 
 class Firing(Struct, frozen=True, kw_only=True):
@@ -77,6 +81,15 @@ class Run(Struct, frozen=True):
     type: str
     created: bool
     limit: str | None = None
+
+
+class UnservedSchedule(Struct, frozen=True):
+    """A schedule that code has declared, and whose task type no open worker runs."""
+
+    tenant: str
+    name: str
+    type: str
+    source: str
 
 
 class ScheduleLedger:
@@ -164,6 +177,13 @@ class ScheduleLedger:
         }
         found = await self._session.fetch("list_schedules", params, idempotent=True)
         return [_to_schedule(row) for row in found]
+
+    async def list_unserved(self, *, limit: int) -> list[UnservedSchedule]:
+        """Schedules of code whose task type no open worker runs, among the first `limit`."""
+        found = await self._session.fetch(
+            "list_unserved_schedules", {"limit": limit}, idempotent=True
+        )
+        return [UnservedSchedule(*row) for row in found]
 
     async def put(
         self,
@@ -303,4 +323,4 @@ def _fired(rows: Sequence[Any]) -> Fired:
 _to_due = reader(DueSchedule)
 _to_schedule = reader(Schedule)
 
-__all__ = ["KEY_PREFIX", "Fired", "FiredTask", "Firing", "NextTime", "Run", "ScheduleLedger"]
+__all__ = ["Fired", "FiredTask", "Firing", "NextTime", "Run", "ScheduleLedger"]

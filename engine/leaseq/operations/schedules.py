@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leaseq.codec import new_task_id
 from leaseq.config import Config
-from leaseq.errors import ScheduleConflict, ScheduleInvalid, ScheduleNotFound
+from leaseq.errors import LimitUnknown, ScheduleConflict, ScheduleInvalid, ScheduleNotFound
 from leaseq.ledger.followed import FollowedTasks
 from leaseq.ledger.schedules import Run
 from leaseq.metrics.tally import TALLY
@@ -50,12 +50,13 @@ class Schedules:
         self._followed = stores.followed
         self._pusher = pusher
         self._admissions = admissions
+        self._limits = stores.limits
         self._older = stores.tasks.older
         self._retention = config.idempotency_retention_seconds
 
     async def put(self, definition: Definition) -> Schedule:
         """Create a schedule, or replace its definition. Raises `ScheduleInvalid`, and for
-        tasks with a limit `FeatureNeedsUpgrade`.
+        tasks with a limit `FeatureNeedsUpgrade` and `LimitUnknown`.
 
         One that is paused stays paused. A definition by code leaves a schedule alone that was put by
         another way.
@@ -68,7 +69,7 @@ class Schedules:
             if seen is not None and (_is_same(seen, wanted) or _is_foreign(seen, wanted)):
                 return seen
             if wanted.submission.limit is not None:
-                await self._older.refuse()
+                await self._check_limit(wanted.submission.limit)
             if seen is not None and seen.timing == wanted.timing:
                 next_at = seen.next_at
             else:
@@ -78,6 +79,12 @@ class Schedules:
                 emit("schedule.put", tenant=tenant, schedule=name, source=wanted.source)
                 return await self.find(tenant, name)
         raise ScheduleConflict
+
+    async def _check_limit(self, name: str) -> None:
+        """Raise `FeatureNeedsUpgrade` or `LimitUnknown` where tasks with this limit are refused."""
+        await self._older.refuse()
+        if not await self._limits.exists(name):
+            raise LimitUnknown(f"there is no limit {name}: make it first")
 
     async def find(self, tenant: str, name: str) -> Schedule:
         """Read one schedule. Raises `ScheduleNotFound`."""

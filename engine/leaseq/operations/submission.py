@@ -22,6 +22,7 @@ from leaseq.operations.unique_key import has_unique_options, unique_fields, with
 from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
 from leaseq.payloads.payload_codec import ContentCodec
+from leaseq.schedules.schedule import KEY_PREFIX
 from leaseq.trace_context import with_context
 
 KEY_MAX_LENGTH = 255
@@ -232,6 +233,10 @@ def _check_key(key: str | None) -> None:
         )
     if not key.isprintable() or not key.isascii():
         raise IdempotencyKeyInvalid("an idempotency key is made of printable ASCII characters")
+    if key.startswith(KEY_PREFIX):
+        raise IdempotencyKeyInvalid(
+            f"an idempotency key that begins with {KEY_PREFIX} belongs to an occurrence of a schedule"
+        )
 
 
 __all__ = ["KEY_MAX_LENGTH", "PRIORITIES", "Request", "accept"]

@@ -11,6 +11,9 @@ from leaseq.model import Moment, Priority, State, Submission
 from leaseq.schedules.plan import CatchUp, Overlap, Policy, jitter_seconds
 from leaseq.schedules.timing import Timing, next_ones
 
+# Before the name of a schedule and an occurrence: the idempotency key of its task. No submission may
+# have such a key, or the occurrence would become no task.
+KEY_PREFIX = "leaseq.schedule:"
 # Runs that a schedule remembers.
 KEPT_RUNS = 20
 
@@ -151,6 +154,7 @@ def same_labels(first: Mapping[str, str] | None, second: Mapping[str, str] | Non
 
 __all__ = [
     "KEPT_RUNS",
+    "KEY_PREFIX",
     "Definition",
     "DueSchedule",
     "Schedule",

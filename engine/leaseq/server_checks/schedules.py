@@ -1,4 +1,4 @@
-"""Find schedules that fire no more, or that this machine cannot compute."""
+"""Find schedules that fire no more, or whose tasks run nowhere."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ LOOKED_AT = 1000
 
 async def check_schedules(session: Session) -> list[Finding]:
     """Warnings about schedules of any tenant."""
-    found = await ScheduleLedger(session).list_schedules(tenant=None, limit=LOOKED_AT)
-    return [
+    ledger = ScheduleLedger(session)
+    found = await ledger.list_schedules(tenant=None, limit=LOOKED_AT)
+    findings = [
         Finding("schedules", False, f"{each.name} of tenant {each.tenant} {trouble}")
         for each in found
         if (trouble := _trouble(each))
+    ]
+    return findings + [
+        Finding(
+            "schedules",
+            False,
+            f"{each.name} of tenant {each.tenant} was declared by {each.source}, and no open worker runs "
+            f"its task type {each.type}. If the declaration is gone, `leaseq schedules sync` deletes it",
+        )
+        for each in await ledger.list_unserved(limit=LOOKED_AT)
     ]
 
 

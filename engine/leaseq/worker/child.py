@@ -95,7 +95,7 @@ class Child:
             await stack.enter_async_context(noticed(engine.stores.notices, "worker"))
             stack.enter_context(app.lend(engine))
             if not self._spec.isolated:
-                await app.schedules.declare()
+                await stack.enter_async_context(app.schedules.declaring())
             worker = await build_worker(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
 

@@ -71,7 +71,8 @@ async def show_schedule(
     """Show the page of one schedule."""
     found, runs = await read_schedule(request, service, check_name(schedule))
     payload = None
-    if may_read_contents(request.scope):
+    # The payload is in no region that is fetched again.
+    if may_read_contents(request.scope) and PART not in request.query_params:
         payload = shown(await service.redactor.mask_value(found.type, found.payload))
     done = request.query_params.get("done")
     zone = ZoneInfo(found.tz)

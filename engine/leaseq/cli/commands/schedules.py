@@ -8,15 +8,19 @@ from leaseq.cli import parameters
 from leaseq.cli.actor import command_line
 from leaseq.cli.output import moment, print_json, print_line, print_table, styled
 from leaseq.cli.servers import reading, with_engine
-from leaseq.cli.streams import say
+from leaseq.cli.streams import note, say
 from leaseq.ledger.schedules import Run
 from leaseq.operations.engine import Engine
 from leaseq.operations.schedule_operator import ScheduleOperator
+from leaseq.operations.schedules import CODE
 from leaseq.schedules.read_timing import describe
 from leaseq.schedules.schedule import Schedule, ScheduleRun
+from leaseq.worker.load import load_app
 from leaseq_api.schedules.schemas import RunView
 from leaseq_api.schedules.views import PREVIEWED, schedule_page, schedule_view
 
+# Schedules that are read at a time.
+PAGE = 1000
 name_argument = click.argument("name", type=parameters.to_name, metavar="NAME")
 tenant_option = parameters.tenant
 
@@ -176,6 +180,47 @@ def delete(name: str, tenant: str) -> None:
 
     with_engine(work)
     say(f"schedule {name} is deleted")
+
+
+@schedules.command()
+@click.argument("apps", nargs=-1, required=True, metavar="MODULE:APP...")
+@click.option("--delete", is_flag=True, help="Delete them.")
+@tenant_option
+@parameters.as_json
+def sync(apps: tuple[str, ...], delete: bool, tenant: str, as_json: bool) -> None:
+    """Print the schedules of code that none of these apps declares any more.
+
+    A schedule stays where its declaration is removed. Name all apps whose workers use this ledger.
+    """
+    declared = {name for each in apps for name in load_app(each).schedules.declared}
+
+    async def work(engine: Engine) -> list[Schedule]:
+        found = await _of_code(engine, tenant)
+        left = [each for each in found if each.name not in declared]
+        for each in left if delete else ():
+            await _operator(engine, tenant).delete(tenant, each.name)
+        return left
+
+    left = with_engine(work) if delete else reading(work)
+    if as_json:
+        print_json({"schedules": [schedule_view(each) for each in left], "deleted": delete})
+        return
+    for each in left:
+        print_line(each.name, f"by {each.source}", "is deleted" if delete else "is not declared")
+    if left and not delete:
+        note("delete them with --delete, if no other app declares them")
+
+
+async def _of_code(engine: Engine, tenant: str) -> list[Schedule]:
+    """The schedules of a tenant that code has declared."""
+    found: list[Schedule] = []
+    after = (tenant, "")
+    while True:
+        page = await engine.schedules.list_schedules(tenant=tenant, after=after, limit=PAGE)
+        found += [each for each in page if each.source.startswith(CODE)]
+        if len(page) < PAGE:
+            return found
+        after = (tenant, page[-1].name)
 
 
 def _operator(engine: Engine, tenant: str) -> ScheduleOperator:
