@@ -26,6 +26,7 @@ from leaseq.errors import (
     TaskErased,
     TaskFailed,
     TaskNotFound,
+    UniqueConflict,
 )
 from leaseq.model import State, Task
 from leaseq.payloads.payload_codec import PayloadCodec
@@ -59,5 +60,6 @@ __all__ = [
     "TaskHandle",
     "TaskNotFound",
     "TypedTask",
+    "UniqueConflict",
     "__version__",
 ]

@@ -21,6 +21,8 @@ VARIABLE = "LEASEQ_CHAOS_FAILPOINTS"
 POINTS: dict[str, str] = {
     "submit.sending": "a batch of submissions is about to be written",
     "submit.sent": "the submissions are committed, the answer of Postgres is not taken in",
+    "unique.judged": "the tasks that have the keys of unique submissions are read and judged, no key is taken",
+    "unique.sent": "tasks with unique keys are committed, the answer of Postgres is not taken in",
     "submit.committed": "a submission is known to be committed, its delivery is not handed in for the push",
     "submit.answering": "a submission is committed and handed in for the push, the client has no answer",
     "push.sent": "deliveries are pushed, the answer of Redis is not taken in",

@@ -23,11 +23,11 @@ from leaseq.uniqueness import (
 def rule_of_type(options: Mapping[str, Any]) -> UniqueRule | None:
     """The rule in the keywords of `@app.task`; None where there is none. Raises `ValueError`."""
     chosen = {name: value for name, value in options.items() if name in KEYWORDS}
+    default = None if options.get("unique_key") is None else UniqueRule()
     try:
-        rule = rule_of(UniqueOptions(**to_fields(chosen)))
+        return rule_of(UniqueOptions(**to_fields(chosen)), default)
     except SubmissionInvalid as error:
         raise ValueError(f"@app.task: {error}") from None
-    return UniqueRule() if rule is None and options.get("unique_key") is not None else rule
 
 
 def check_key_of_type(

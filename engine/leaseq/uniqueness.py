@@ -221,9 +221,11 @@ def _invalid(field: str, message: str) -> SubmissionInvalid:
 
 __all__ = [
     "BY_FUNCTION",
+    "CONFLICT_NAMES",
     "KEYWORDS",
     "KEY_MAX_LENGTH",
     "MAX_SECONDS",
+    "UNIQUE_NAMES",
     "ConflictName",
     "HoldName",
     "UniqueKey",

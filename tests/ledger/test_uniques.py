@@ -295,3 +295,13 @@ async def test_an_erased_task_has_no_unique_key(
     assert (await find(ledger, one.task_id)).unique_key is None
     found = await (await plain.execute("select count(*) from leaseq.uniques")).fetchone()
     assert found == (0,)
+
+
+async def test_a_key_of_a_task_that_does_not_exist_is_free(
+    submitter: Submitter, plain: Connection
+) -> None:
+    first = await submit(submitter, unique())
+    await plain.execute("delete from leaseq.tasks")
+    second = await submit(submitter, unique())
+    assert second.task_id != first.task_id
+    assert not second.deduplicated

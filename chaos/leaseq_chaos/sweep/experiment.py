@@ -113,7 +113,7 @@ class Experiment:
     async def _spring(self) -> Caught | None:
         """Bring a process to the point."""
         match self._cell.place.provocation:
-            case Provocation.NOTHING | Provocation.DELAY | Provocation.LIMIT:
+            case Provocation.NOTHING | Provocation.DELAY | Provocation.LIMIT | Provocation.UNIQUE:
                 self._arm()
                 self._begin()
             case Provocation.OPERATION:

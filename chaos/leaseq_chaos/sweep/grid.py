@@ -40,6 +40,7 @@ class Provocation(StrEnum):
 
     NOTHING = "nothing"
     DELAY = "delay"  # the tasks are submitted for a little later
+    UNIQUE = "unique"  # the tasks have unique keys, each its own
     CHILD = "child"  # a child is killed with claimed tasks
     WORKER = "worker"  # a whole worker is killed with claimed tasks
     ORPHANS = "orphans"  # the same, and Valkey loses the lists that would tell of them
@@ -70,6 +71,8 @@ _SETTLE = Place(only=Effects.PLAIN)
 PLACES: Mapping[str, Place] = {
     "submit.sending": Place(),
     "submit.sent": Place(),
+    "unique.judged": Place(Provocation.UNIQUE),
+    "unique.sent": Place(Provocation.UNIQUE),
     "submit.committed": Place(),
     "submit.answering": Place(),
     "push.sent": Place(),

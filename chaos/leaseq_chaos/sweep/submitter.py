@@ -60,10 +60,13 @@ class Submitter:
 
     def _body(self, number: int) -> dict[str, Any]:
         kind, payload = self._task(number)
-        delayed = self._cell.place.provocation is Provocation.DELAY
-        return {"type": kind, "payload": payload} | (
-            {"delay_seconds": DELAY_SECONDS} if delayed else {}
-        )
+        body: dict[str, Any] = {"type": kind, "payload": payload}
+        match self._cell.place.provocation:
+            case Provocation.DELAY:
+                body["delay_seconds"] = DELAY_SECONDS
+            case Provocation.UNIQUE:
+                body["unique_key"] = f"{self.prefix}{number}"
+        return body
 
     def _task(self, number: int) -> tuple[str, dict[str, int]]:
         if self._cell.place.provocation is Provocation.LIMIT:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import NOTHING, numbers, quoted, words
 from leaseq.ledger.refused_submissions import REFUSALS, refusal_of
@@ -160,6 +161,7 @@ class UniqueLedger:
             if refusal is None:
                 raise
             raise refusal from error
+        reach("unique.sent")
         created = {row[0]: (rows.STATES[row[1]], row[2], row[3]) for row in found}
         return {
             s.task_id: rows.fresh(s, *created[s.task_id]) if s.task_id in created else None

@@ -49,7 +49,8 @@ def with_unique(
 ) -> Submission:
     """A submission with its key and rule. `of_handler`: the key that the handler has made. Raises
     `SubmissionInvalid`."""
-    rule = rule_of(unique_options(options), defaults.unique) or UniqueRule()
+    default = defaults.unique or (None if options.unique_key is None else UniqueRule())
+    rule = rule_of(unique_options(options), default) or UniqueRule()
     if rule.hold == "debounce" and (
         options.delay_seconds is not None or options.run_at is not None
     ):

@@ -18,6 +18,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from leaseq.errors import IdempotencyInFlight, UniqueConflict
+from leaseq.failpoints import reach
 from leaseq.ledger.session import Connection, Locked
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.uniques import WAITING, Holder, KeyName, UniqueLedger, name_of
@@ -114,6 +115,7 @@ class _Writing:
             return
         holders = await self._ledger.find([*groups], conn=self._conn)
         deciding = _decide(groups, holders, self._answers)
+        reach("unique.judged")
         if any(holder.on_standbys for holder in holders.values()):
             await self._plain.confirm(batch, self._answers, self._conn)
         fresh = [s for s in deciding if not _is_delayed(s, holders)]

@@ -85,6 +85,11 @@ def _print(life: LifeFacts, facts: Facts) -> None:
     if task.labels:
         labels = "  ".join(f"{name}={value}" for name, value in sorted(task.labels.items()))
         print_line(styled("labels".ljust(9), "dim"), labels)
+    if task.unique_key is not None:
+        held = "" if task.has_unique_key else ", which names another task now"
+        print_line(
+            styled("unique".ljust(9), "dim"), f"{task.unique_key} ({task.unique_hold}){held}"
+        )
     if waits := line_of(task):
         print_line(styled("line".ljust(9), "dim"), waits)
     for name, value in (

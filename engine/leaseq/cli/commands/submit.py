@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from leaseq.cli.commands.wait import print_result
 from leaseq.cli.output import print_json
@@ -24,6 +24,7 @@ from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import PRIORITIES, Request, accept
 from leaseq.options import SubmitOptions
+from leaseq.uniqueness import CONFLICT_NAMES, UNIQUE_NAMES
 from leaseq_api.schemas import RememberedTask, TaskView
 from leaseq_api.views import fresh_view, remembered, task_view
 
@@ -83,6 +84,45 @@ class SubmitResult(Struct, frozen=True):
 @click.option(
     "--delay", "delay_seconds", type=float, metavar="SECONDS", help="Delay before the task is due."
 )
+@click.option("--unique-key", metavar="KEY", help="One task with this key is enough; see --unique.")
+@click.option(
+    "--unique",
+    type=click.Choice(UNIQUE_NAMES),
+    help="As long as which another task with the key is returned (default: while_unfinished).",
+)
+@click.option(
+    "--unique-for",
+    "unique_seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Also return a task with the key that was submitted so long ago and has succeeded.",
+)
+@click.option(
+    "--debounce",
+    "debounce_seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Run one task, so long after the last submission with the key.",
+)
+@click.option(
+    "--max-wait",
+    "max_wait_seconds",
+    type=float,
+    metavar="SECONDS",
+    help="With --debounce: the longest delay (default: ten times as long).",
+)
+@click.option(
+    "--throttle",
+    "throttle_seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Make one task with the key in so long, the first.",
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(CONFLICT_NAMES),
+    help="If another task has the key: return it (default), refuse, or replace it.",
+)
 @labels(most=MAX_LABELS, help="A label to find the task by; may be given more than once.")
 @click.option(
     "--wait",
@@ -133,7 +173,10 @@ async def _submit(engine: Engine, arguments: Arguments) -> SubmitResult:
     view: TaskView | RememberedTask = fresh_view(submission, submitted)
     if submitted.replayed and arguments.as_json:
         try:
-            view = task_view(await client.find(submitted.task_id))
+            view = task_view(
+                await client.find(submitted.task_id),
+                deduplicated=True if submitted.deduplicated else UNSET,
+            )
         except TaskNotFound:
             view = remembered(submission, submitted)
     return SubmitResult(submission, submitted, known is not None, view)
@@ -142,7 +185,9 @@ async def _submit(engine: Engine, arguments: Arguments) -> SubmitResult:
 def _report(result: SubmitResult, *, as_json: bool) -> None:
     if not as_json:
         say(result.submitted.task_id)
-    if result.submitted.replayed:
+    if result.submitted.deduplicated:
+        note(f"this task has the unique key already ({result.submitted.state})")
+    elif result.submitted.replayed:
         note(f"a task with this key already exists ({result.submitted.state})")
     elif not result.known:
         type_, queue = result.submission.type, result.submitted.queue

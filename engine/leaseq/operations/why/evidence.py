@@ -51,6 +51,8 @@ def _ledger(facts: Facts, task: TaskSummary) -> Iterator[str]:
         over = " (over)" if facts.ago(task.expires_at) > 0 else ""
         parts.append(f"expires {moment(task.expires_at)}{over}")
     yield ", ".join(parts)
+    if task.has_unique_key:
+        yield f"has its unique key ({task.unique_hold}): further submissions with the key look at this task"
     if facts.last_attempt is not None:
         yield _attempt(facts.last_attempt)
     queue = facts.queue
