@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.ledger.session import Session
-from leaseq_api.security.principal import OPEN
+from leaseq_api import shared_reads
 from leaseq_api.ui import shared_parts
 from leaseq_api.ui.menu import MENU
 from leaseq_api.ui.sampler import MOST_LISTENERS, Listener, Sampler
@@ -32,6 +33,7 @@ class Statements:
 
     def __init__(self) -> None:
         self.count = 0
+        self.names = Counter[str]()
 
     def taken(self) -> int:
         """The number since the last call."""
@@ -45,6 +47,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
     async def count(session: Session, *given: Any, **named: Any) -> Any:
         counted.count += 1
+        counted.names[given[0]] += 1
         return await fetch(session, *given, **named)
 
     monkeypatch.setattr(Session, "fetch", count)
@@ -84,19 +87,21 @@ async def test_a_region_is_made_once_for_all_who_look_at_it(
 
 
 async def test_a_limit_and_a_schedule_are_read_once_for_all_who_look(
-    filled: Api, statements: Statements
+    filled: Api, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shared_reads, "FRESH_SECONDS", 60.0)
     await fill_rules(filled)
-    # The statements of one read, and those of another loop of the process in between.
-    for path, most in (("/ui/limits/stripe", 3), ("/ui/schedules/daily", 2)):
-        await filled.service.overview.read(OPEN)
-        statements.taken()
-        text = (await filled.client.get(path)).text
-        assert statements.taken() <= most + 5, path
-        names = list(regions(text))
+    for path, reads in (
+        ("/ui/limits/stripe", ("list_limits", "list_limit_keys", "list_limit_tasks")),
+        ("/ui/schedules/daily", ("find_schedule", "find_followed")),
+    ):
+        statements.names.clear()
+        names = list(regions((await filled.client.get(path)).text))
         assert len(names) >= 3
+        assert [statements.names[read] for read in reads] == [1] * len(reads)
         await asyncio.gather(*(_look(filled, f"{path}?part={name}", 50) for name in names))
-        assert statements.taken() <= most + 5, path
+        # Once more for all of their regions.
+        assert [statements.names[read] for read in reads] == [2] * len(reads)
 
 
 async def _look(api: Api, address: str, viewers: int) -> list[httpx.Response]:
