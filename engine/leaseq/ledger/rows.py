@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from leaseq.ledger.arrays import NOTHING, numbers, quoted, words
-from leaseq.lifecycle import LANES, SUCCESS, lane_of
+from leaseq.lifecycle import LANES, lane_of
 from leaseq.model import (
     AttemptRecord,
     Claim,
@@ -47,6 +47,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 # A look into a dict is quicker than the call of an enum, and there are three in the life of a task.
 STATES = {state.value: state for state in State}
+SUCCESS = State.SUCCESS  # looked up once, as lifecycle.SUCCEEDED
 PRIORITIES = {priority.value: priority for priority in Priority}
 # Of the lanes without suspects.
 LANE_PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
@@ -276,7 +277,7 @@ def divide(
         claim = settlement.claim
         if claim.traits:
             bound.append(settlement)
-        elif settlement.disposition is SUCCESS and claim.worker_id == worker_id:
+        elif settlement.disposition.state is SUCCESS and claim.worker_id == worker_id:
             successes.append(settlement)
         else:
             others.append(settlement)
