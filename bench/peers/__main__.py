@@ -17,16 +17,16 @@ from bench.__main__ import console, finish
 from bench.others import OURS, crash_lines, read_others
 from bench.page import DOCUMENT
 from bench.paper import RESULTS
+from bench.peers.clock_changes import compare_years, year_lines
 from bench.peers.contenders import CONTENDERS, NAMES, Contender
 from bench.peers.environments import Environment
-from bench.peers.measures import MEASURES
 from bench.peers.ratios import RIVAL, with_ratios
 from bench.peers.report import as_markdown, keep
-from bench.peers.rounds import CRASHES, compare
+from bench.peers.rounds import CRASHES, PERMITS, PLAYED, compare
 from bench.peers.scope import QUICK, Scope
 from bench.processes import BenchFailed
 
-EVERYTHING = (*MEASURES, *CRASHES)
+EVERYTHING = (*PLAYED, *CRASHES, *PERMITS)
 PEERS = click.argument("peers", nargs=-1, type=click.Choice(NAMES), metavar="[PEER]...")
 
 
@@ -104,6 +104,12 @@ def run(
     print(as_markdown(comparison))
     console.print(f"Every value stands in {file}")
     sys.exit(1 if comparison.failed else 0)
+
+
+@main.command()
+def times() -> None:
+    """Compare the times of cron expressions in a year in which clocks change, and print a table."""
+    print("\n".join(year_lines(compare_years())))
 
 
 @main.command()

@@ -22,7 +22,9 @@ class Contender(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     number. `env`: more variables, in which `{postgres}` and `{valkey}` stand for URLs. Settings
     that begin with `reliable` are added in the second half of the crash comparison; no reliable
     settings are documented where `reliable` is empty. `bulk`: the documented call that submits
-    many.
+    many. `limit`: how the number of tasks that run at the same time in all workers is limited
+    (empty: it is not), `limit_tasks`: how many are done under it, `keys`: whether keys have limits
+    of their own.
     """
 
     name: str
@@ -33,6 +35,9 @@ class Contender(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settings: str
     reliable: str
     bulk: str = ""
+    limit: str = ""
+    limit_tasks: int = 0
+    keys: bool = False
     crash_slots: int = 2
     pace_seconds: float = 0.02
     worker: tuple[str, ...] = ()

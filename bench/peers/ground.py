@@ -131,7 +131,7 @@ class Ground:
 
 @asynccontextmanager
 async def set_up(
-    contender: Contender, *, slots: int, reliable: bool = False
+    contender: Contender, *, slots: int, reliable: bool = False, limited: bool = False
 ) -> AsyncIterator[Ground]:
     """Put up what one measurement of one contender needs, and take it down."""
     async with AsyncExitStack() as stack:
@@ -146,6 +146,7 @@ async def set_up(
             "BENCH_EFFECTS": str(effects),
             "BENCH_READY": str(directory / "ready"),
             "BENCH_SLOTS": str(slots),
+            "BENCH_LIMITED": "1" if limited else "0",
             "LEASEQ_DATA_DIR": str(directory),
         }
         ground = Ground(contender, directory, env=env, servers=pids)

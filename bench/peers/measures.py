@@ -51,9 +51,9 @@ async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Rea
         for place in range(workers):
             ground.start_worker(place)
         await ground.until(1, seconds=READY_SECONDS)
-        began, before = ground.count(), _used(ground)
-        await _all_done(ground, count)
-        ended, after = ground.count(), _used(ground)
+        began, before = ground.count(), used(ground)
+        await all_done(ground, count)
+        ended, after = ground.count(), used(ground)
         effects = ground.effects()
     each = MICROSECONDS / max(ended - began, 1)
     return [
@@ -72,7 +72,7 @@ async def latency(contender: Contender, scope: Scope) -> list[Reading]:
     count = WARM_UP_TASKS + max(round(scope.few(300) * USUAL_PACE / contender.pace_seconds), 20)
     async with _ready(contender) as ground:
         await ground.submit("pace", count, seconds=contender.pace_seconds)
-        await _all_done(ground, count)
+        await all_done(ground, count)
         delays = outcomes.delays_ms(ground.effects(), range(WARM_UP_TASKS, count))
     return [
         Reading(f"idle latency p{share:.0f}", "ms", percentile(delays, share / 100))
@@ -125,19 +125,21 @@ async def _ready(contender: Contender) -> AsyncIterator[Ground]:
         yield ground
 
 
-async def _all_done(ground: Ground, count: int) -> None:
+async def all_done(
+    ground: Ground, count: int, *, records: int = 1, seconds: float = DRAIN_SECONDS
+) -> None:
     """Wait until each task 0 to `count` is done. A task done twice does not replace a missing
-    one."""
-    wanted = count
+    one. `records`: of each task."""
+    wanted = count * records
     while True:
-        await ground.until(wanted, seconds=DRAIN_SECONDS)
+        await ground.until(wanted, seconds=seconds)
         missing = count - sum(order_id < WARM_UP_ID for order_id in outcomes.done(ground.effects()))
         if not missing:
             return
         wanted = ground.count() + 1
 
 
-def _used(ground: Ground) -> dict[str, float]:
+def used(ground: Ground) -> dict[str, float]:
     """CPU seconds so far of the workers (with what runs beside them), of the servers, of all of
     these, of each kind of process, and of all other work of the machine."""
     crew = ground.crew.cpu_seconds()

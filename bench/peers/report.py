@@ -30,6 +30,14 @@ COLUMNS = {
     "CPU us/task, workers": "drain, 1 worker: CPU of workers",
     "servers": "drain, 1 worker: CPU of servers",
     "all, 2 workers": "drain, 2 workers: CPU of all",
+    "limit of 50 /s": "limit of 50",
+    "CPU us/task, all": "limit of 50: CPU of all",
+    "most together": "limit of 50: most together",
+    "1,000 keys /s": "limit of 50, 1,000 keys",
+    "most of a key": "limit of 50, 1,000 keys: most of a key together",
+    "permits again s, default": "permits of a killed worker, default settings",
+    "most reliable": "permits of a killed worker, most reliable settings",
+    "held": "permits of a killed worker, default settings: held",
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -21,7 +22,8 @@ from bench.machine import describe
 from bench.peers.contenders import Contender
 from bench.peers.crash import crash
 from bench.peers.environments import Environment
-from bench.peers.measures import MEASURES
+from bench.peers.limits import limited, permits
+from bench.peers.measures import MEASURES, Play
 from bench.peers.outcomes import Recovery
 from bench.peers.report import Comparison
 from bench.peers.scope import Scope
@@ -29,6 +31,12 @@ from bench.peers.scope import Scope
 T = TypeVar("T")
 
 CRASHES = {"crash-default": "default", "crash-reliable": "most reliable documented"}
+LIMITS: dict[str, Play] = {
+    "limit": partial(limited, keys=False),
+    "limit-keys": partial(limited, keys=True),
+}
+PERMITS = ("permits-default", "permits-reliable")
+PLAYED = MEASURES | LIMITS
 
 
 class Rounds:
@@ -43,7 +51,7 @@ class Rounds:
     async def play(self, contender: Contender, measure: str) -> None:
         """One measurement of one contender, once."""
         found = await self.attempt(
-            f"{contender.name} {measure}", MEASURES[measure](contender, self.scope)
+            f"{contender.name} {measure}", PLAYED[measure](contender, self.scope)
         )
         if found is not None:
             self.readings.setdefault(contender.name, []).append(found)
@@ -65,6 +73,21 @@ class Rounds:
             self.crashes.setdefault((measure, contender.name), []).append(found)
             console.print(
                 f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False
+            )
+
+    async def permits(
+        self, contender: Contender, measure: str, turn: asyncio.Semaphore, *, seed: int
+    ) -> None:
+        """The permits of a killed worker of one contender, once."""
+        async with turn:
+            name = f"{contender.name} {measure}"
+            reliable = measure == "permits-reliable"
+            work = permits(contender, self.scope, reliable=reliable, seed=seed)
+            found = await self.attempt(name, work)
+        if found is not None:
+            self.readings.setdefault(contender.name, []).append(found)
+            console.print(
+                f"{name}: {found[0].value:.1f} s, {found[1].value:.0f} held", markup=False
             )
 
     async def attempt(self, name: str, work: Awaitable[T]) -> T | None:
@@ -92,18 +115,38 @@ async def compare(
     stolen = psutil.cpu_times().steal
     began = monotonic()
     for number in range(scope.runs):
-        for measure in (measure for measure in MEASURES if measure in measures):
+        for measure in (measure for measure in PLAYED if measure in measures):
             for contender in installed[:: -1 if number % 2 else 1]:
-                await rounds.play(contender, measure)
+                if takes_part(contender, measure):
+                    await rounds.play(contender, measure)
     machine |= _load(psutil.cpu_times().steal - stolen, monotonic() - began)
-    turn = asyncio.Semaphore(at_once)
-    async with asyncio.TaskGroup() as group:
-        for seed in range(1, scope.crash_runs + 1):
-            for measure in (measure for measure in CRASHES if measure in measures):
-                for contender in installed:
-                    if measure == "crash-default" or contender.reliable:
-                        group.create_task(rounds.crash(contender, measure, turn, seed=seed))
+    await _play_kills(rounds, installed, measures, asyncio.Semaphore(at_once))
     return _comparison(contenders, rounds, machine)
+
+
+async def _play_kills(
+    rounds: Rounds,
+    contenders: Sequence[Contender],
+    measures: Sequence[str],
+    turn: asyncio.Semaphore,
+) -> None:
+    """Everything in which tasks sleep and workers are killed, several at a time."""
+    plays = dict.fromkeys(CRASHES, rounds.crash) | dict.fromkeys(PERMITS, rounds.permits)
+    async with asyncio.TaskGroup() as group:
+        for seed in range(1, rounds.scope.crash_runs + 1):
+            for measure, play in plays.items():
+                for contender in contenders:
+                    if measure in measures and takes_part(contender, measure):
+                        group.create_task(play(contender, measure, turn, seed=seed))
+
+
+def takes_part(contender: Contender, measure: str) -> bool:
+    """Whether a contender has what a measure is of."""
+    if measure.endswith("-reliable") and not contender.reliable:
+        return False
+    if measure == "limit-keys":
+        return contender.keys
+    return bool(contender.limit) or measure not in (*LIMITS, *PERMITS)
 
 
 def _load(stolen_seconds: float, seconds: float) -> dict[str, str]:

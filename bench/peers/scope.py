@@ -18,6 +18,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     crash_tasks: int = 200
     kills: int = 5
     kill_every_seconds: float = 2.0
+    # Of a second each, enough for the whole time in which permits are watched.
+    hold_tasks: int = 6_000
     # From the last kill on. A contender that is done sooner is watched a little longer: a task may
     # still be done twice.
     patience_seconds: float = 120.0
@@ -35,6 +37,7 @@ QUICK = Scope(
     flood_seconds=2.0,
     crash_tasks=40,
     kills=1,
+    hold_tasks=1_500,
     patience_seconds=20.0,
     watch_seconds=1.0,
 )

@@ -5,7 +5,7 @@ import time
 
 from bench.peers.sides import effects
 from bench.peers.sides.script import Payload
-from bench.peers.sides.settings import NAP_SECONDS
+from bench.peers.sides.settings import BRIEF_SECONDS, HOLD_SECONDS, KEYS, NAP_SECONDS
 
 
 def noop(payload: Payload) -> None:
@@ -20,8 +20,23 @@ def nap(payload: Payload) -> None:
     effects.record(effects.END, payload)
 
 
-async def nap_in_loop(payload: Payload) -> None:
+async def nap_in_loop(payload: Payload, seconds: float = NAP_SECONDS) -> None:
     """The same in an event loop."""
     effects.record(effects.START, payload)
-    await asyncio.sleep(NAP_SECONDS)
+    await asyncio.sleep(seconds)
     effects.record(effects.END, payload)
+
+
+async def brief_in_loop(payload: Payload) -> None:
+    """A short task under a limit."""
+    await nap_in_loop(payload, BRIEF_SECONDS)
+
+
+async def hold_in_loop(payload: Payload) -> None:
+    """A task that holds its permit for longer."""
+    await nap_in_loop(payload, HOLD_SECONDS)
+
+
+def key_of(order_id: int) -> str:
+    """The key of a task, where tasks have keys. Each key has equally many tasks."""
+    return f"k{order_id % KEYS}"

@@ -8,7 +8,7 @@ from bullmq import Queue, Worker
 
 from bench.peers.sides import handlers
 from bench.peers.sides.script import Client, Payload, play
-from bench.peers.sides.settings import RELIABLE, SLOTS, VALKEY_URL
+from bench.peers.sides.settings import LIMIT, LIMITED, RELIABLE, SLOTS, VALKEY_URL
 
 NAME = "bench"
 # In milliseconds, and in times.
@@ -20,6 +20,10 @@ OPTIONS = (
 async def process(task: Any, _token: str) -> None:
     if task.name == "nap":
         await handlers.nap_in_loop(task.data)
+    elif task.name == "brief":
+        await handlers.brief_in_loop(task.data)
+    elif task.name == "hold":
+        await handlers.hold_in_loop(task.data)
     else:
         handlers.noop(task.data)
 
@@ -38,6 +42,13 @@ async def client() -> AsyncIterator[Client]:
     await queue.close()
 
 
+async def prepare() -> None:
+    if LIMITED:
+        queue = Queue(NAME, {"connection": VALKEY_URL})
+        await queue.setGlobalConcurrency(LIMIT)
+        await queue.close()
+
+
 async def work() -> None:
     await Worker(
         NAME, process, {"connection": VALKEY_URL, "concurrency": SLOTS, "autorun": False, **OPTIONS}
@@ -45,4 +56,4 @@ async def work() -> None:
 
 
 if __name__ == "__main__":
-    play(client, work=work)
+    play(client, prepare=prepare, work=work)

@@ -9,9 +9,19 @@ from dbos import DBOS, DBOSClient
 
 from bench.peers.sides import handlers
 from bench.peers.sides.script import Client, Payload, play
-from bench.peers.sides.settings import PLACE, POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides.settings import (
+    KEY_LIMIT,
+    LIMIT,
+    LIMITED,
+    PLACE,
+    POSTGRES_URL,
+    RELIABLE,
+    SLOTS,
+)
 
-QUEUE = "bench"
+QUEUE, KEYED_QUEUE = "bench", "keyed"
+# By default each worker looks once a second, so a queue starts at most its limit a second.
+POLL_SECONDS = 0.1
 CONFIG: Any = {
     "name": "leaseq-bench",
     "system_database_url": POSTGRES_URL,
@@ -33,12 +43,30 @@ async def nap(payload: Payload) -> None:
     await handlers.nap_in_loop(payload)
 
 
+@DBOS.workflow(name="brief")
+async def brief(payload: Payload) -> None:
+    await handlers.brief_in_loop(payload)
+
+
+@DBOS.workflow(name="keyed")
+async def keyed(payload: Payload) -> None:
+    await handlers.brief_in_loop(payload)
+
+
+@DBOS.workflow(name="hold")
+async def hold(payload: Payload) -> None:
+    await handlers.hold_in_loop(payload)
+
+
 @asynccontextmanager
 async def client() -> AsyncIterator[Client]:
     dbos = DBOSClient(system_database_url=POSTGRES_URL)
 
     async def one(task: str, payload: Payload) -> None:
         options: Any = {"queue_name": QUEUE, "workflow_name": task, "app_version": "1"}
+        if task == "keyed":
+            key = handlers.key_of(payload["order_id"])
+            options |= {"queue_name": KEYED_QUEUE, "queue_partition_key": key}
         await dbos.enqueue_async(options, payload)
 
     yield Client(one)
@@ -55,7 +83,16 @@ async def prepare() -> None:
 async def work() -> None:
     DBOS(config=CONFIG)
     DBOS.launch()
-    await DBOS.register_queue_async(QUEUE, worker_concurrency=SLOTS)
+    if LIMITED:
+        limits: Any = {
+            "worker_concurrency": min(SLOTS, LIMIT),
+            "global_concurrency": LIMIT,
+            "polling_interval_sec": POLL_SECONDS,
+        }
+        await DBOS.register_queue_async(QUEUE, **limits)
+        await DBOS.register_queue_async(KEYED_QUEUE, partition_concurrency=KEY_LIMIT, **limits)
+    else:
+        await DBOS.register_queue_async(QUEUE, worker_concurrency=SLOTS)
     await asyncio.Event().wait()
 
 

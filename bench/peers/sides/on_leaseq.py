@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bench.peers.sides import handlers
 from bench.peers.sides.script import Client, Payload, play
-from bench.peers.sides.settings import POSTGRES_URL
+from bench.peers.sides.settings import KEY_LIMIT, LIMIT, LIMITED, POSTGRES_URL
 from leaseq import Leaseq
 from leaseq.ledger.schema import migrate
 
@@ -23,6 +23,24 @@ async def nap(order_id: int, t: int, note: str) -> None:
 
 
 TASKS = {"noop": noop, "nap": nap}
+
+if LIMITED:
+    app.limit("fleet", concurrency=LIMIT)
+    app.limit("keys", concurrency=LIMIT, key_concurrency=KEY_LIMIT)
+
+    @app.task(limit="fleet")
+    async def brief(order_id: int, t: int, note: str) -> None:
+        await handlers.brief_in_loop({"order_id": order_id, "t": t, "note": note})
+
+    @app.task(limit="keys", key=lambda order_id, **_: handlers.key_of(order_id))
+    async def keyed(order_id: int, t: int, note: str) -> None:
+        await handlers.brief_in_loop({"order_id": order_id, "t": t, "note": note})
+
+    @app.task(limit="fleet")
+    async def hold(order_id: int, t: int, note: str) -> None:
+        await handlers.hold_in_loop({"order_id": order_id, "t": t, "note": note})
+
+    TASKS |= {"brief": brief, "keyed": keyed, "hold": hold}
 
 
 @asynccontextmanager

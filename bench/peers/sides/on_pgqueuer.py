@@ -10,7 +10,7 @@ from pgqueuer import Job, PgQueuer, Queries
 
 from bench.peers.sides import handlers
 from bench.peers.sides.script import Client, Payload, play
-from bench.peers.sides.settings import POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides.settings import LIMIT, LIMITED, POSTGRES_URL, RELIABLE, SLOTS
 
 
 @asynccontextmanager
@@ -47,6 +47,16 @@ async def work() -> None:
     @pgq.entrypoint("nap")
     async def nap(task: Job) -> None:
         await handlers.nap_in_loop(json.loads(task.payload or b""))
+
+    if LIMITED:
+
+        @pgq.entrypoint("brief", concurrency_limit=LIMIT)
+        async def brief(task: Job) -> None:
+            await handlers.brief_in_loop(json.loads(task.payload or b""))
+
+        @pgq.entrypoint("hold", concurrency_limit=LIMIT)
+        async def hold(task: Job) -> None:
+            await handlers.hold_in_loop(json.loads(task.payload or b""))
 
     # It refuses fewer slots than two batches.
     size = {"batch_size": SLOTS // 2, "max_concurrent_tasks": SLOTS}

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CHUNK = 500
+# The last three are under a limit, `keyed` with one key of many.
+TASKS = ("noop", "nap", "brief", "keyed", "hold")
 # With the rest of it a payload of about 110 bytes.
 NOTE = "x" * 64
 
@@ -48,7 +50,7 @@ def play(client: OpenClient, *, prepare: Work = nothing, work: Work | None = Non
     of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["prepare", "submit", "work"])
-    parser.add_argument("--task", choices=["noop", "nap"], default="noop")
+    parser.add_argument("--task", choices=TASKS, default="noop")
     parser.add_argument("--mode", choices=["one", "bulk", "fill", "pace", "flood"], default="one")
     parser.add_argument("--first", type=int, default=0, help="the first order id")
     parser.add_argument("--count", type=int, default=1, help="at most, of a flood")

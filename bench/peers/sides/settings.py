@@ -13,3 +13,7 @@ SLOTS = int(os.environ.get("BENCH_SLOTS", "1"))
 # The most reliable settings that its documentation names, instead of the defaults.
 RELIABLE = os.environ.get("BENCH_RELIABLE") == "1"
 NAP_SECONDS = 0.3
+# Whether tasks stand under a limit: so many at the same time in all workers, and of each key.
+LIMITED = os.environ.get("BENCH_LIMITED") == "1"
+LIMIT, KEYS, KEY_LIMIT = 50, 1_000, 1
+BRIEF_SECONDS, HOLD_SECONDS = 0.01, 1.0
