@@ -37,6 +37,8 @@ FAR_SECONDS = 86_400.0
 TICK_SECONDS = 0.01
 LOOK_SECONDS = 0.5
 WARM_UP_SECONDS = 2.0
+# For each schedule: a reaper that starts first computes all next times again.
+REFRESH_SECONDS = 0.0006
 MEGABYTE = 1_000_000
 SQL = files("bench") / "sql"
 
@@ -119,9 +121,10 @@ class Running:
         await self._running
 
 
-async def idle_share(engine: Engine, scale: Scale) -> tuple[float, float]:
+async def idle_share(engine: Engine, scale: Scale, *, schedules: int) -> tuple[float, float]:
     """The shares of a processor that this process and Postgres need while nothing happens."""
     async with Running(engine):
+        await asyncio.sleep(schedules * REFRESH_SECONDS)
         began, used, stored = monotonic(), process_time(), cpu_seconds(scale.postgres_pid)
         await asyncio.sleep(scale.seconds)
         seconds = monotonic() - began
@@ -176,9 +179,9 @@ async def measure(config: Config, scale: Scale) -> None:
 async def _measure_idle(
     engine: Engine, plain: psycopg.AsyncConnection[object], scale: Scale
 ) -> None:
-    alone = await idle_share(engine, scale)
+    alone = await idle_share(engine, scale, schedules=0)
     await _put(plain, scale.idle)
-    beside = await idle_share(engine, scale)
+    beside = await idle_share(engine, scale, schedules=scale.idle)
     for words, (reaper, postgres) in (("without", alone), (f"beside {scale.idle}", beside)):
         print(
             f"idle reaper {words} schedules: {reaper:.2%} of a processor, Postgres {postgres:.2%}"
