@@ -18,66 +18,15 @@ from psycopg import sql
 
 from leaseq.connections.postgres import PLANS
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import numbers, quoted
+from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.notices import MARKED
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Claim, State
+from leaseq.uniqueness import UniqueKey, UniqueRule
+from support.filled_ledger import FILL, FIRST_FEW
 from support.ledger import errored, submission, succeeded
 from support.servers import TEMPLATE, _admin, _database_url
 
-TASKS = 20_000
-FILL = f"""
-insert into leaseq.workers (id, host, pid, queues, version) values ('w', 'here', 1, '{{default}}', '0');
-insert into leaseq.queues (name) values ('default');
-insert into leaseq.tasks (id, queue, type, payload, state, max_attempts, timeout_seconds, idempotency_key,
-    finished_at, result, attempt, started_at, worker_id)
-select
-    ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'default', 'add', '{{"n":1}}',
-    case when n % 10 = 0 then 'SCHEDULED' when n % 10 = 1 then 'PROCESSING' when n % 2 = 0 then 'PENDING' else 'SUCCESS' end,
-    5, 30, 'key-' || n,
-    case when n % 2 = 1 and n % 10 <> 1 then now() end, case when n % 2 = 1 and n % 10 <> 1 then '1'::json end,
-    1, now(), case when n % 10 = 1 then 'w' end
-from generate_series(1, {TASKS}) as n;
-insert into leaseq.scheduled select id, now() + interval '1 hour' * random(), queue, priority from leaseq.tasks;
-insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)
-select 'default', idempotency_key, 'f', id, queue, now() + interval '7 days' from leaseq.tasks;
-insert into leaseq.dead_letters (task_id, tenant, queue, type, failed_at, code)
-select id, tenant, queue, type, now(), 'error' from leaseq.tasks;
-analyze leaseq.dead_letters;
-insert into leaseq.stats
-select
-    60, now() - make_interval(mins => n / 10), 'q' || n % 10, 't', 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, '{{1}}', '{{1}}'
-from generate_series(1, {TASKS}) as n;
-insert into leaseq.tallies
-select now() - make_interval(secs => n), 'q', 't', 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, '{{1}}', '{{1}}'
-from generate_series(1, {TASKS}) as n;
-insert into leaseq.attempts (task_id, attempt, outcome, worker_id, started_at, finished_at, next_state, error)
-select id, 1, 'errored', 'w', now(), now(), 'SCHEDULED', '{{"code":"error","message":"gone"}}' from leaseq.tasks;
-insert into leaseq.uncounted_failures
-select id, 1, tenant, queue, type, attempt || 'f', 'error', '', '', 'errored', 'w', now() from leaseq.tasks;
-insert into leaseq.failures
-select type, id::text, tenant, 'error', '', '', array[queue], '{{}}', '{{}}', array[id], '{{1}}',
-    now() - interval '1 year' * random(), now() - interval '1 year' * random()
-from leaseq.tasks;
-insert into leaseq.failure_counts
-select type, id::text, 60, date_trunc('hour', now()) - hour * interval '1 hour', tenant, 'errored', 1
-from leaseq.tasks cross join generate_series(1, 5) as hour;
-insert into leaseq.notices (at, name, level, role, host, pid, fields)
-select now() - make_interval(secs => n), 'event.' || n % 50, 'info', 'worker', 'here', 1, '{{}}'
-from generate_series(1, {TASKS}) as n;
-analyze leaseq.notices;
-analyze leaseq.attempts; analyze leaseq.uncounted_failures; analyze leaseq.failures; analyze leaseq.failure_counts;
-analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
-insert into leaseq.labels (name, value, tenant, task_id)
-select 'account', (ascii(right(id::text, 1)) % 7)::text, 'default', id from leaseq.tasks
-union all select 'env', 'live', 'default', id from leaseq.tasks;
-analyze leaseq.queues; analyze leaseq.attempts; analyze leaseq.labels;
-analyze leaseq.queues; analyze leaseq.attempts; analyze leaseq.stats; analyze leaseq.tallies;
-"""
-# Without statistics, which come a minute later.
-FIRST_FEW = "\n".join(
-    line for line in FILL.replace(f"{TASKS}", "60").splitlines() if not line.startswith("analyze")
-)
 IDS = [f"01900000-0000-7000-8000-{n:012x}" for n in range(1, 201)]
 LEASE = Claim(IDS[0], 1, "w")
 FEW = IDS[:20]
@@ -103,6 +52,26 @@ RANGES = {
     "sizes": "{1000,500}",
     "suspect": 2,
 }
+WITH_KEYS = [
+    submission(task_id=IDS[n], unique=UniqueKey(f"k{n}", UniqueRule())) for n in range(len(IDS))
+]
+UNIQUE = (
+    rows.submission_arrays(WITH_KEYS)
+    | rows.NO_LABELS
+    | rows.NO_LIMITS
+    | {"retention": 60.0, "after_commit": False, "patience": "250", "counted": "{}"}
+    | {
+        "unique_tasks": words(IDS),
+        "unique_tenants": quoted(["default"] * len(IDS)),
+        "unique_types": quoted(["add"] * len(IDS)),
+        "unique_keys": quoted([f"k{n}" for n in range(len(IDS))]),
+        "unique_holds": quoted(["while_unfinished"] * len(IDS)),
+        "holders": words(IDS),
+        "versions": numbers([0] * len(IDS)),
+        "periods": numbers([None] * len(IDS)),
+        "replaces": words(["t"] * len(IDS)),
+    }
+)
 HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "submit_tasks": (
         SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"},
@@ -112,6 +81,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "submit_labelled": (
         LABELLED | {"retention": 60.0, "after_commit": False, "patience": "250", "counted": "{}"},
         set(),
+    ),
+    "submit_unique": (UNIQUE, {"uniques_pkey"}),
+    "find_uniques": (
+        {"tenants": ["default"], "types": ["add"], "holds": ["while_unfinished"], "keys": ["k1"]},
+        {"uniques_pkey", "tasks_pkey"},
     ),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
     "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
@@ -322,7 +296,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
 CUSTOM_ONLY = {"list_dead_letters", "list_failures", "list_tasks", "list_written", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
 GROWING = {"tasks", "scheduled", "idempotency_keys", "dead_letters", "labels", "attempts"}
-GROWING |= {"uncounted_failures", "failures", "failure_counts", "notices"}
+GROWING |= {"uniques", "uncounted_failures", "failures", "failure_counts", "notices"}
 
 
 # The possible statistics an hour after they were gathered: that everything has ended, or that
@@ -374,6 +348,19 @@ def test_hot_statement_uses_its_index(full: psycopg.Connection, name: str, mode:
     read_whole = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
     assert not read_whole & GROWING
     assert indexes <= {node["Index Name"] for node in nodes if "Index Name" in node}
+
+
+@pytest.mark.parametrize("name", ["submit_unique", "find_uniques"])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_a_unique_key_is_found_by_all_of_its_columns(
+    full: psycopg.Connection, name: str, mode: str
+) -> None:
+    """By fewer of them, each submission would read all keys of its type."""
+    for node in _nodes(_explain(full, name, HOT[name][0], mode)):
+        if node.get("Index Name") == "uniques_pkey":
+            assert all(
+                f"{each} = " in node["Index Cond"] for each in ("tenant", "type", "hold", "key")
+            )
 
 
 @pytest.mark.parametrize("name", ["list_dead_letters", "list_tasks"])

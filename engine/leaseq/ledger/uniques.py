@@ -234,6 +234,8 @@ def _unique_arrays(
     told = [(s, s.unique, holders.get(name_of(s))) for s in batch if s.unique is not None]
     return {
         "unique_tasks": words([s.task_id for s, _, _ in told]),
+        "unique_tenants": quoted([s.tenant for s, _, _ in told]),
+        "unique_types": quoted([s.type for s, _, _ in told]),
         "unique_keys": quoted([unique.key for _, unique, _ in told]),
         "unique_holds": words([unique.rule.hold for _, unique, _ in told]),
         "holders": quoted([None if holder is None else holder.task_id for _, _, holder in told]),

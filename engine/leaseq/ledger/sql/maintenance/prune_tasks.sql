@@ -44,27 +44,21 @@ with scanned as materialized (
     where k.tenant = old.tenant and k.key = old.idempotency_key and k.task_id = old.id
 ), unique_keys as materialized (
     -- Row by row, as above. A row that is locked is being taken by another task.
-    select u.tenant, u.type, u.hold, u.key, u.until, old.id, old.state
+    select u.place, u.until, old.state
     from old
     cross join lateral (
-        select k.tenant, k.type, k.hold, k.key, k.until from leaseq.uniques as k
+        select k.ctid as place, k.until from leaseq.uniques as k
         where k.tenant = old.tenant and k.type = old.type and k.hold = old.unique_hold and k.key = old.unique_key
             and k.task_id = old.id
         limit 1
-        for no key update skip locked
+        for update skip locked
     ) as u
     where old.unique_key is not null
 ), unique_kept as (
     -- A period that is not over keeps its row, until prune_uniques.sql.
-    update leaseq.uniques as u
-    set final_state = k.state
-    from unique_keys as k
-    where u.tenant = k.tenant and u.type = k.type and u.hold = k.hold and u.key = k.key and u.task_id = k.id and k.until > now()
+    update leaseq.uniques as u set final_state = k.state from unique_keys as k where u.ctid = k.place and k.until > now()
 ), unique_gone as (
-    delete from leaseq.uniques as u
-    using unique_keys as k
-    where u.tenant = k.tenant and u.type = k.type and u.hold = k.hold and u.key = k.key and u.task_id = k.id
-        and coalesce(k.until <= now(), true)
+    delete from leaseq.uniques as u using unique_keys as k where u.ctid = k.place and coalesce(k.until <= now(), true)
 ), attempts as (
     delete from leaseq.attempts a using old where a.task_id = old.id
 ), dead as (

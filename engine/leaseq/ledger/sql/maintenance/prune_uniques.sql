@@ -2,13 +2,12 @@
 -- `limit`. A row that another transaction has locked is being taken by another task, and stays. Zero rows:
 -- there is none.
 with old as materialized (
-    select tenant, type, hold, key from leaseq.uniques
+    select ctid as place from leaseq.uniques
     where final_state is not null and until < now()
     order by until
     limit %(limit)s
     for update skip locked
 )
-delete from leaseq.uniques as u
-using old
-where u.tenant = old.tenant and u.type = old.type and u.hold = old.hold and u.key = old.key
-returning u.key
+delete from leaseq.uniques
+where ctid = any(array(select place from old))
+returning key

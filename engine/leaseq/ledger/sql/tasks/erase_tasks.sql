@@ -27,18 +27,25 @@ with seen as materialized (
     update leaseq.idempotency_keys as k set fingerprint = ''
     from found
     where k.tenant = found.tenant and k.key = found.idempotency_key and k.task_id = found.id
+), unique_keys as materialized (
+    -- Row by row, because without statistics Postgres would read all keys for each. Without a limit it would join them.
+    select u.place, u.until, found.state
+    from found
+    cross join lateral (
+        select u.ctid as place, u.until from leaseq.uniques as u
+        where u.tenant = found.tenant and u.type = found.type and u.hold = found.unique_hold and u.key = found.unique_key
+            and u.task_id = found.id
+        limit 1
+        for update
+    ) as u
 ), unique_gone as (
-    delete from leaseq.uniques as u
-    using found
-    where u.tenant = found.tenant and u.type = found.type and u.hold = found.unique_hold and u.key = found.unique_key
-        and u.task_id = found.id and coalesce(u.until <= clock_timestamp(), true)
+    delete from leaseq.uniques as u using unique_keys as k where u.ctid = k.place and coalesce(k.until <= clock_timestamp(), true)
 ), unique_kept as (
     -- A period that is not over keeps its row, until prune_uniques.sql.
     update leaseq.uniques as u
-    set final_state = found.state
-    from found
-    where u.tenant = found.tenant and u.type = found.type and u.hold = found.unique_hold and u.key = found.unique_key
-        and u.task_id = found.id and u.until > clock_timestamp()
+    set final_state = k.state
+    from unique_keys as k
+    where u.ctid = k.place and k.until > clock_timestamp()
 ), dead as (
     update leaseq.dead_letters as d set code = 'erased', fingerprint = null
     from found

@@ -33,22 +33,25 @@ with seen as materialized (
 ), keyed as materialized (
     -- Of tasks that have their key while they are unfinished: the task that had it last, under the version of that row.
     select
-        f.id, f.tenant, f.type, f.unique_hold, f.unique_key, u.task_id as holder, u.version,
+        f.id, f.tenant, f.type, f.unique_hold, f.unique_key, u.task_id as holder, u.version, u.place,
         exists (
             select from leaseq.tasks as h
             where h.id = u.task_id and h.id <> f.id and h.state in ('PENDING', 'SCHEDULED', 'PROCESSING')
         ) as is_taken
     from found as f
-    left join leaseq.uniques as u
-        on u.tenant = f.tenant and u.type = f.type and u.hold = f.unique_hold and u.key = f.unique_key
+    left join lateral (
+        -- Row by row, because without statistics Postgres would read all keys for each. Without a limit it would join them.
+        select u.task_id, u.version, u.ctid as place from leaseq.uniques as u
+        where u.tenant = f.tenant and u.type = f.type and u.hold = f.unique_hold and u.key = f.unique_key
+        limit 1
+    ) as u on true
     where f.unique_hold = 'while_unfinished'
 ), regained as (
     -- The version grows although the holder may be the same, so a submission that has seen it ended does not take the key.
     update leaseq.uniques as u
     set task_id = k.id, version = u.version + 1, final_state = null, until = case when u.task_id = k.id then u.until end
     from keyed as k
-    where u.tenant = k.tenant and u.type = k.type and u.hold = k.unique_hold and u.key = k.unique_key
-        and u.task_id = k.holder and u.version = k.version and not k.is_taken
+    where u.ctid = k.place and u.task_id = k.holder and u.version = k.version and not k.is_taken
     returning u.task_id
 ), entered as (
     insert into leaseq.uniques (tenant, type, hold, key, task_id, version)

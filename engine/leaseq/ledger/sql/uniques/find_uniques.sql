@@ -16,5 +16,12 @@ select
     ) as is_held_back,
     current_setting('synchronous_standby_names') <> '' as on_standbys
 from unnest((select %(tenants)s::text[]), %(types)s::text[], %(holds)s::text[], %(keys)s::text[]) as w (tenant, type, hold, key)
-join leaseq.uniques as u on u.tenant = w.tenant and u.type = w.type and u.hold = w.hold and u.key = w.key
-left join leaseq.tasks as t on t.id = u.task_id
+cross join lateral (
+    -- Row by row, because without statistics Postgres would read all keys for each. Without a limit it would join them.
+    select * from leaseq.uniques as u
+    where u.tenant = w.tenant and u.type = w.type and u.hold = w.hold and u.key = w.key
+    limit 1
+) as u
+left join lateral (
+    select * from leaseq.tasks as t where t.id = u.task_id limit 1
+) as t on true

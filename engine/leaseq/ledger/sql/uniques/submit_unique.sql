@@ -12,19 +12,27 @@
 ), wanted as materialized (
     select *
     from unnest(
-        (select %(unique_tasks)s::uuid[]), %(unique_keys)s::text[], %(unique_holds)s::text[], %(holders)s::uuid[], %(versions)s::bigint[],
-        %(periods)s::float8[], %(replaces)s::boolean[]
-    ) as w (unique_task, unique_key, unique_hold, holder, version, period, replaces)
+        (select %(unique_tasks)s::uuid[]), %(unique_tenants)s::text[], %(unique_types)s::text[], %(unique_keys)s::text[],
+        %(unique_holds)s::text[], %(holders)s::uuid[], %(versions)s::bigint[], %(periods)s::float8[], %(replaces)s::boolean[]
+    ) as w (unique_task, unique_tenant, unique_type, unique_key, unique_hold, holder, version, period, replaces)
 ), held as materialized (
-    select u.tenant, u.type, u.hold, u.key, w.holder, w.unique_task, w.period, w.replaces
-    from patience
-    cross join wanted as w
-    join sent as s on s.id = w.unique_task
-    join leaseq.uniques as u
-        on u.tenant = s.tenant and u.type = s.type and u.hold = w.unique_hold and u.key = w.unique_key
-        and u.task_id = w.holder and u.version = w.version
-    order by u.tenant, u.type, u.hold, u.key
-    for no key update of u
+    -- Row by row, because without statistics Postgres would read all keys for each. Without a limit it would join them.
+    select u.place, w.holder, w.unique_task, w.period, w.replaces
+    from (
+        select w.*
+        from patience
+        cross join wanted as w
+        where w.version is not null
+        order by w.unique_tenant, w.unique_type, w.unique_hold, w.unique_key
+    ) as w
+    cross join lateral (
+        select u.ctid as place
+        from leaseq.uniques as u
+        where u.tenant = w.unique_tenant and u.type = w.unique_type and u.hold = w.unique_hold and u.key = w.unique_key
+            and u.task_id = w.holder and u.version = w.version
+        limit 1
+        for no key update
+    ) as u
 ), replaced as (
     update leaseq.tasks as t
     set state = 'CANCELLED', finished_at = clock_timestamp(), cancel_requested_at = coalesce(t.cancel_requested_at, clock_timestamp()),
@@ -46,17 +54,17 @@
     set task_id = held.unique_task, version = u.version + 1, until = clock_timestamp() + make_interval(secs => held.period),
         first_at = clock_timestamp(), final_state = null
     from held
-    where u.tenant = held.tenant and u.type = held.type and u.hold = held.hold and u.key = held.key
-        and (not held.replaces or held.holder in (select id from replaced))
+    where u.ctid = held.place and (not held.replaces or held.holder in (select id from replaced))
     returning u.task_id
 ), taken as (
     insert into leaseq.uniques (tenant, type, hold, key, task_id, until)
-    select s.tenant, s.type, w.unique_hold, w.unique_key, w.unique_task, clock_timestamp() + make_interval(secs => w.period)
+    select
+        w.unique_tenant, w.unique_type, w.unique_hold, w.unique_key, w.unique_task,
+        clock_timestamp() + make_interval(secs => w.period)
     from patience
     cross join wanted as w
-    join sent as s on s.id = w.unique_task
     where w.version is null
-    order by s.tenant, s.type, w.unique_hold, w.unique_key
+    order by w.unique_tenant, w.unique_type, w.unique_hold, w.unique_key
     on conflict (tenant, type, hold, key) do nothing
     returning task_id
 ), mine as materialized (
