@@ -17,4 +17,5 @@ pytest_plugins = [
     "support.order",
     "support.examples",
     "support.skips",
+    "support.garbage",
 ]
