@@ -103,7 +103,7 @@ def test_the_life_of_a_task_that_failed_twice_and_then_succeeded() -> None:
     ]
     assert (
         summary_line(task)
-        == "charge in queue billing: attempt 3, 1 retry, running at 1 loss of a worker"
+        == "charge in queue billing: attempt 3, 1 retry, 1 worker lost while it ran"
     )
 
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from msgspec.structs import replace
 
+from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq_api.ui.answer import POLICY
 from leaseq_api.ui.menu import MENU
@@ -143,3 +144,13 @@ async def test_the_label_names_the_environment(config: Config) -> None:
     async with open_api(replace(config, ui_label="<production>", ui_colour="red")) as labelled:
         text = (await labelled.client.get("/ui")).text
         assert '<p class="environment is-red">&lt;production&gt;</p>' in text
+
+
+async def test_the_keys_of_pages_find_their_links(api: Api) -> None:
+    newest = (await api.client.get(f"/ui/tasks?cursor={new_task_id()}")).text
+    assert '<a rel="first" href="/ui/tasks">' in newest
+    keys = (UI / "static" / "keys.js").read_text()
+    assert '{"[": "first", "]": "next"}' in keys
+    for name in ("tasks", "failures", "operations", "diary"):
+        text = (UI / "templates" / f"{name}.html").read_text()
+        assert text.count(">Older ") == text.count('<a rel="next"') > 0, name

@@ -22,7 +22,7 @@
     const list = document.createElement("dl");
     list.className = "facts";
     const pages = [...document.querySelectorAll(".menu a")].map((each) => [`g ${each.dataset.key}`, each.textContent]);
-    const lines = [["/", "Go to"], ["?", "this help"], ...pages, ["j k", "next, previous row"], ["Enter", "open"], ["[ ]", "newer, older page"],
+    const lines = [["/", "Go to"], ["?", "this help"], ...pages, ["j k", "next, previous row"], ["Enter", "open"], ["[ ]", "newest, older page"],
       [".", "live on or off"], ["u", "UTC or local time"], ["Esc", "close"]];
     for (const [key, word] of lines) {
       const term = document.createElement("dt"), meaning = document.createElement("dd"), box = document.createElement("kbd");
@@ -50,7 +50,7 @@
     if (event.key === "?") return void (event.preventDefault(), help());
     if (!enabled()) return;
     if (chord && performance.now() - chord < 1500) { chord = 0; return void go(event.key); }
-    const page = {"[": "prev", "]": "next"}[event.key];
+    const page = {"[": "first", "]": "next"}[event.key];
     if (page) document.querySelector(`a[rel="${page}"]`)?.click();
     else if (event.key === "g") chord = performance.now();
     else if (event.key === "/") { event.preventDefault(); document.getElementById("goto")?.focus(); }
@@ -59,6 +59,5 @@
     else if (event.key === "k") move(-1);
     else if (event.key === ".") window.leaseq?.toggle();
     else if (event.key === "u") window.leaseq?.switchZone();
-    else document.querySelector(`[data-key-here="${CSS.escape(event.key)}"]`)?.click();
   });
 })();

@@ -42,7 +42,7 @@ def summary_line(task: Task) -> str:
     counts += [_count(task.retry_count, "retry", "retries")] if task.retry_count else []
     counts += [_count(task.crash_count, "crash", "crashes")] if task.crash_count else []
     counts += (
-        [f"running at {_count(task.loss_count, 'loss', 'losses')} of a worker"]
+        [f"{_count(task.loss_count, 'worker', 'workers')} lost while it ran"]
         if task.loss_count
         else []
     )
