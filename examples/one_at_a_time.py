@@ -1,4 +1,4 @@
-"""One task at a time for each customer, while different customers run together.
+"""Run one task at a time for each customer, and different customers together.
 
 Run it with `leaseq dev examples.one_at_a_time:app`, then `python -m examples.one_at_a_time` in another
 shell. `leaseq limits show accounts` shows the lines meanwhile.
@@ -14,7 +14,7 @@ from leaseq import Leaseq
 
 app = Leaseq()
 # Over the whole fleet, however many workers there are.
-app.limit("accounts", key_concurrency=1)
+app.limit("accounts", key_concurrency=1, order="strict")
 
 BALANCES = Path("balances")
 

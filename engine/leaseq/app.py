@@ -27,7 +27,7 @@ from leaseq.context import Context
 from leaseq.embedded import embedded_servers
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.roles import prepare_embedded
-from leaseq.limits import LimitBounds, QueueRule
+from leaseq.limits import LimitOptions, QueueRule, bounds_of
 from leaseq.model import DEFAULT_TENANT
 from leaseq.openings import Openings
 from leaseq.operations.declarations import declare
@@ -131,17 +131,19 @@ class Leaseq:
 
         return declare
 
-    def limit(
-        self, name: str, *, concurrency: int | None = None, key_concurrency: int | None = None
-    ) -> None:
+    def limit(self, name: str, **options: Unpack[LimitOptions]) -> None:
         """Declare how many tasks with this limit may run at the same time in the whole fleet, and how
         many with one key: `app.limit("stripe", concurrency=50, key_concurrency=3)`.
+
+        `rate="100/1s", burst=20`: at most 120 start in any second, and `key_rate`, `key_burst` say the
+        same for each key. `order="strict"`, with `key_concurrency=1`: the tasks of a key run one after
+        the other, and a task that waits for a retry stays the first. `weights={"acme": 3}`: three tasks
+        of this key have a turn together.
 
         It is recorded when this app is opened, or starts in a worker. A change that was made over
         HTTP stays until the declaration changes. Raises `LimitInvalid`.
         """
-        bounds = LimitBounds(name=name, concurrency=concurrency, key_concurrency=key_concurrency)
-        self.registry.declare(bounds)
+        self.registry.declare(bounds_of(name, options))
 
     def queue(self, name: str, *, limit: str | None = None, fair: bool = False) -> None:
         """Declare a queue whose tasks take a limit, `app.queue("sync", limit="warehouse")`, or one in

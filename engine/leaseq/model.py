@@ -292,6 +292,7 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     headers: bytes | None
     expired: bool
     waited: float = 0.0  # seconds from when it was due until this claim
+    token_in: float = 0.0  # seconds until the rate of its limit has a token for it; 0: it may start
 
 
 class TaskSnapshot(Struct, frozen=True):

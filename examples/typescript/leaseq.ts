@@ -407,6 +407,12 @@ export interface LifeView {
 export interface LimitBody {
   concurrency?: number | null;
   key_concurrency?: number | null;
+  rate?: string | null;
+  burst?: number | null;
+  key_rate?: string | null;
+  key_burst?: number | null;
+  order?: "strict" | null;
+  weights?: Json;
 }
 
 export interface LimitDetail {
@@ -430,6 +436,12 @@ export interface LimitView {
   name: string;
   concurrency: number | null;
   key_concurrency: number | null;
+  rate: string | null;
+  burst: number | null;
+  key_rate: string | null;
+  key_burst: number | null;
+  order: "strict" | null;
+  weights: Json;
   updated_at: string;
   admitted: number;
   waiting: number;
@@ -1021,7 +1033,7 @@ export interface WaitingFor {
 export interface Why {
   task_id: string;
   state: State | null;
-  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "fair_turn" | "handed_back" | "in_lane" | "limit_next" | "limit_reached" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
+  case: "backing_off" | "backlogged" | "cancel_asked" | "cancelled" | "delayed" | "dispatch_away" | "due" | "due_failing" | "due_lane_full" | "due_no_reaper" | "expired" | "failed" | "fair_turn" | "handed_back" | "in_lane" | "limit_next" | "limit_reached" | "orphaned" | "overrunning" | "pruned" | "queue_paused" | "queue_unserved" | "rate_reached" | "reaper_held_back" | "row_locked" | "running" | "running_long" | "servers_silent" | "succeeded" | "suspect" | "taken" | "type_unknown" | "undelivered" | "unlisted" | "worker_silent";
   sentence: string;
   next: string;
   next_at: string | null;

@@ -85,10 +85,8 @@ def _change_bodies(case: Any) -> None:
         _name_tasks(case)
     if case.path.startswith("/api/schedules/") and case.method == "PUT":
         _choose_times(case)
-    if case.path.startswith("/api/limits/") and all(
-        case.body.get(name) is None for name in ("concurrency", "key_concurrency")
-    ):
-        case.body = case.body | {"concurrency": 1}
+    if case.path.startswith("/api/limits/"):
+        case.body = case.body | _bounds_together(case.body)
     if _has_valid_key(case.body):
         case.body = case.body | {"concurrency_key": None}
 
@@ -151,6 +149,15 @@ def _fresh(key: Any) -> Any:
         key = f"again-{next(_numbers)}"
     _seen.add(key)
     return key
+
+
+def _bounds_together(body: dict[str, Any]) -> dict[str, Any]:
+    """The values that make the fields of a limit fit together; each is valid alone."""
+    names = ("rate", "burst", "key_rate", "key_burst", "order", "weights")
+    fixed: dict[str, Any] = dict.fromkeys(names)
+    if all(body.get(name) is None for name in ("concurrency", "key_concurrency")):
+        fixed["concurrency"] = 1
+    return fixed
 
 
 def _has_small_burst(body: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leaseq.dispatch.delivery_search import DeliveryPlace, DispatchFacts
@@ -22,11 +23,24 @@ from leaseq.model import (
     TaskSummary,
     WorkerRecord,
 )
+from leaseq.operations.why.answer import CaseName
 from leaseq.operations.why.facts import Facts
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 TASK_ID = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"
 WORKER_ID = "a1b2c3d4e5f6a7b8"
+
+
+class Forged(Struct, frozen=True):
+    """One situation, and what has to be explained about it."""
+
+    case: CaseName
+    facts: Facts
+    sentence: str  # a part of it
+    next: str  # a part of it
+    needs_person: bool = False
+    next_at: datetime | None = None
+    action: str = ""  # a part of one
 
 
 LINE = Line(

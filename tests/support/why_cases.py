@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from leaseq.dispatch.delivery_search import DeliveryPlace
 from leaseq.ledger.task_facts import CountedTasks, Pace, Remembered
 from leaseq.model import Lane, QueueRecord, State
-from leaseq.operations.why.answer import CaseName
 from leaseq.operations.why.facts import Facts, UsualRun
 from support.why import (
     BACKLOG,
@@ -24,6 +22,7 @@ from support.why import (
     NOWHERE,
     PACE,
     TASK_ID,
+    Forged,
     a_reaper,
     a_server,
     a_task,
@@ -34,19 +33,6 @@ from support.why import (
     an_operation,
     facts,
 )
-
-
-class Forged(Struct, frozen=True):
-    """One situation, and what has to be explained about it."""
-
-    case: CaseName
-    facts: Facts
-    sentence: str  # a part of it
-    next: str  # a part of it
-    needs_person: bool = False
-    next_at: datetime | None = None
-    action: str = ""  # a part of one
-
 
 PENDING, RUNNING = a_task(), a_task(State.PROCESSING)
 DUE = a_task(State.SCHEDULED, run_at=ago(1))
@@ -207,6 +193,12 @@ FORGED: list[Forged] = [
         action="leaseq limits set stripe",
     ),
     Forged("fair_turn", facts(DUE, line=replace(LINE, limit="@mail")), "is fair", "turn comes"),
+    Forged(
+        "rate_reached",
+        facts(DUE, line=replace(FREE_LINE, start_in=1.25)),
+        "the next start is in about 1.2 s",
+        "when the rate allows a start",
+    ),
     Forged("limit_next", facts(DUE, line=FREE_LINE), "and one is free", "a reaper admits it"),
     Forged(
         "due_no_reaper",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from msgspec import Struct
 
 
 class LimitBounds(TypedDict, total=False):
-    """The bounds of a limit, at least one. One that is left out is none."""
+    """The bounds and rates of a limit, at least one. One that is left out is none."""
 
     concurrency: int | None  # tasks that may run at the same time
     key_concurrency: int | None  # the same for each key
+    rate: str | None  # tasks that may start in a period, such as "100/1s"
+    burst: int | None  # how many more may start in one period
+    key_rate: str | None  # the rate of each key
+    key_burst: int | None
+    order: Literal["strict"] | None  # one task of a key after the other, through retries
+    weights: dict[str, int] | None  # tasks of a key that have a turn together
 
 
 class Limit(Struct, frozen=True, kw_only=True):
@@ -21,6 +27,12 @@ class Limit(Struct, frozen=True, kw_only=True):
     name: str
     concurrency: int | None
     key_concurrency: int | None
+    rate: str | None
+    burst: int | None
+    key_rate: str | None
+    key_burst: int | None
+    order: Literal["strict"] | None
+    weights: dict[str, int]
     updated_at: datetime
     admitted: int  # tasks with a permit
     waiting: int  # tasks that wait for a permit

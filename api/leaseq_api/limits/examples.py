@@ -18,6 +18,12 @@ _LIMIT = LimitView(
     name="stripe",
     concurrency=50,
     key_concurrency=3,
+    rate="100/1s",
+    burst=20,
+    key_rate=None,
+    key_burst=None,
+    order=None,
+    weights={},
     updated_at=CREATED_AT,
     admitted=50,
     waiting=812,
@@ -25,7 +31,9 @@ _LIMIT = LimitView(
 )
 LIMIT_EXAMPLES: Examples = {
     "LimitBody": {
-        "limit": ("At most 50, and 3 of one key", LimitBody(concurrency=50, key_concurrency=3))
+        "limit": ("At most 50, and 3 of one key", LimitBody(concurrency=50, key_concurrency=3)),
+        "rate": ("At most 120 starts in any second", LimitBody(rate="100/1s", burst=20)),
+        "order": ("One of a key after the other", LimitBody(key_concurrency=1, order="strict")),
     },
     "LimitDetail": {
         "limit": (

@@ -82,10 +82,7 @@ async def put_limit(
     require_unbound(request.scope)
     name, headers = check_name(name), dict(request.scope["headers"])
     body = decode_json(await request.body(), headers, _limit_body, misfit="limit_invalid")
-    bounds = LimitBounds(
-        name=name, concurrency=body.concurrency, key_concurrency=body.key_concurrency
-    )
-    await _operator(request, service).put(bounds)
+    await _operator(request, service).put(bounds_of(name, body))
     return Response(await _detail(service, name, tenant=None))
 
 
@@ -102,6 +99,12 @@ async def delete_limit(
     require_unbound(request.scope)
     await _operator(request, service).delete(check_name(name))
     return Response(DeletedLimit(name=name))
+
+
+def bounds_of(name: str, body: LimitBody) -> LimitBounds:
+    """The limit that a body describes."""
+    fields = msgspec.structs.asdict(body)
+    return LimitBounds(name=name, strict=fields.pop("order") is not None, **fields)
 
 
 async def _detail(service: Service, name: str, *, tenant: str | None) -> LimitDetail:
@@ -132,4 +135,4 @@ router = Router(
     tags=["operate"],
 )
 
-__all__ = ["MOST_KEYS", "LimitName", "check_name", "router"]
+__all__ = ["MOST_KEYS", "LimitName", "bounds_of", "check_name", "router"]

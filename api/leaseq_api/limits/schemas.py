@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from leaseq.limits import MOST_CONCURRENCY
+from leaseq.limits import MOST_CONCURRENCY, MOST_WEIGHT
 from leaseq.model import Moment
+from leaseq.rates import MOST_BURST, RATE
 from leaseq_api.schemas import Count, Name
 
 Bound = Annotated[int, Meta(ge=1, le=MOST_CONCURRENCY)]
+Burst = Annotated[int, Meta(ge=0, le=MOST_BURST)]
+Rate = Annotated[str, Meta(max_length=24, pattern=f"^(?:{RATE.pattern})$")]
+Weights = dict[str, Annotated[int, Meta(ge=1, le=MOST_WEIGHT)]]
 
 
 class LimitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `PUT /api/limits/{name}`: one bound, or both. One that is left out is none."""
+    """The body of `PUT /api/limits/{name}`: at least a bound or a rate. One that is left out is none."""
 
     concurrency: Annotated[
         Bound | None, Meta(description="Tasks of the limit that may run at the same time")
     ] = None
     key_concurrency: Annotated[Bound | None, Meta(description="The same for each key")] = None
+    rate: Annotated[
+        Rate | None, Meta(description="Tasks that may start in a period: 100/1s, 90/10s, 1000/h")
+    ] = None
+    burst: Annotated[
+        Burst | None, Meta(description="How many more may start in one period; null: none")
+    ] = None
+    key_rate: Annotated[Rate | None, Meta(description="The rate of each key")] = None
+    key_burst: Annotated[Burst | None, Meta(description="The burst of each key")] = None
+    order: Annotated[
+        Literal["strict"] | None,
+        Meta(description="strict: one task of a key after the other, through retries"),
+    ] = None
+    weights: Annotated[
+        Weights | None, Meta(description="Tasks of a key that have a turn together; else 1")
+    ] = None
 
 
 class LimitView(Struct, frozen=True, kw_only=True):
@@ -28,6 +47,12 @@ class LimitView(Struct, frozen=True, kw_only=True):
     name: Name
     concurrency: Bound | None
     key_concurrency: Bound | None
+    rate: str | None
+    burst: Burst | None
+    key_rate: str | None
+    key_burst: Burst | None
+    order: Literal["strict"] | None
+    weights: Weights
     updated_at: Moment
     admitted: Annotated[Count, Meta(description="Tasks with a permit")]
     waiting: Annotated[Count, Meta(description="Tasks that wait for a permit")]

@@ -14,7 +14,8 @@ from leaseq_api.limits.schemas import LimitKeyView, LimitView, QueueLineView
 
 def limit_view(limit: Limit) -> LimitView:
     """A limit as the answer shows it."""
-    return LimitView(**msgspec.structs.asdict(limit))
+    fields = msgspec.structs.asdict(limit)
+    return LimitView(order="strict" if fields.pop("strict") else None, **fields)
 
 
 def key_view(key: LimitKey) -> LimitKeyView:

@@ -18,10 +18,11 @@ from leaseq.errors import LimitInUse, LimitNotFound
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, words
+from leaseq.ledger.limit_columns import declared_text, limit_row
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.limits import LimitBounds, fair_queue
-from leaseq.model import Lane, Moment, Priority, State
+from leaseq.model import Claim, Lane, Moment, Priority, State
 
 # Permits that one statement gives.
 MOST_ADMITTED = 500
@@ -33,6 +34,8 @@ MOST_COUNTED = 10_000
 MOST_OF_LIMIT, MOST_OF_ALL = 1_000, 5_000
 # Admissions that one statement reads, of those that were not pushed within so many seconds.
 MOST_HANDOFFS, HANDOFF_SECONDS = 100, 0.1
+# For a token, before the task waits in its line again.
+LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.1, 1.0
 # Behind every tenant and every key.
 LAST = "\U0010ffff"
 
@@ -77,6 +80,12 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     concurrency: int | None
     key_concurrency: int | None
+    rate: str | None
+    burst: int | None
+    key_rate: str | None
+    key_burst: int | None
+    strict: bool
+    weights: dict[str, int]
     updated_at: Moment
     admitted: int
     waiting: int
@@ -202,23 +211,30 @@ class LimitLedger:
 
     async def declare(self, limits: Sequence[LimitBounds]) -> list[str]:
         """Record the limits that an app declares. Returns those that are new or have changed."""
-        params = {
-            "names": [limit.name for limit in limits],
-            "concurrencies": [limit.concurrency for limit in limits],
-            "key_concurrencies": [limit.key_concurrency for limit in limits],
-            "declared": [msgspec.json.encode(limit).decode() for limit in limits],
-        }
+        sent = [
+            limit_row(limit) | {"weights": limit.weights, "declared": declared_text(limit)}
+            for limit in limits
+        ]
+        params = {"limits": msgspec.json.encode(sent).decode()}
         found = await self._session.fetch("declare_limits", params, idempotent=True)
         return [row[0] for row in found]
 
     async def put(self, bounds: LimitBounds) -> None:
         """Make a limit, or change it."""
+        await self._session.fetch("put_limit", limit_row(bounds), idempotent=True)
+
+    async def start(self, claims: Sequence[Claim]) -> dict[str, float]:
+        """Take a token for each of these attempts, all of one worker, whose limits have a rate. By task
+        id, the seconds that it has to wait for one; 0: it has it."""
         params = {
-            "name": bounds.name,
-            "concurrency": bounds.concurrency,
-            "key_concurrency": bounds.key_concurrency,
+            "ids": words([claim.task_id for claim in claims]),
+            "attempts": words([str(claim.attempt) for claim in claims]),
+            "worker_id": claims[0].worker_id,
+            "least": LEAST_WAIT_SECONDS,
+            "most": MOST_WAIT_SECONDS,
         }
-        await self._session.fetch("put_limit", params, idempotent=True)
+        found = dict(await self._session.fetch("start_limited", params, idempotent=True))
+        return {claim.task_id: found.get(claim.task_id, LEAST_WAIT_SECONDS) for claim in claims}
 
     async def delete(self, name: str) -> None:
         """Delete a limit. Raises `LimitNotFound`, and `LimitInUse` while an unfinished task has

@@ -11,7 +11,7 @@ import time
 
 from leaseq.errors import FeatureNeedsUpgrade
 from leaseq.ledger.session import Session
-from leaseq.limits import LIMITED
+from leaseq.limits import KNOWN_TRAITS
 
 LOOK_SECONDS = 5.0
 # A service that was not seen for so long counts as gone.
@@ -33,7 +33,7 @@ class OlderProcesses:
         """Raise `FeatureNeedsUpgrade` where one is alive."""
         if time.monotonic() - self._none_at < LOOK_SECONDS:
             return
-        params = {"trait": LIMITED, "patience": PATIENCE_SECONDS}
+        params = {"traits": KNOWN_TRAITS, "patience": PATIENCE_SECONDS}
         found = await self._session.fetch("find_older", params, idempotent=True)
         if found:
             role, process_id, host = found[0]

@@ -45,6 +45,7 @@ NO_ERROR = TaskError("unknown", "", fingerprint="")
 Row = Sequence[Any]
 _encode = msgspec.json.Encoder().encode
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+_decode_numbers = msgspec.json.Decoder(dict[str, int]).decode
 # A look into a dict is quicker than the call of an enum, and there are three in the life of a task.
 STATES = {state.value: state for state in State}
 SUCCESS = State.SUCCESS  # looked up once, as lifecycle.SUCCEEDED
@@ -61,6 +62,10 @@ def _mapping(text: str | None) -> dict[str, str]:
     return {} if text is None else _decode_labels(text)
 
 
+def _numbers(text: str | None) -> dict[str, int]:
+    return {} if text is None else _decode_numbers(text)
+
+
 def lane(priority: int, crash_count: int, loss_count: int) -> Lane:
     return lane_of(PRIORITIES[priority], crash_count=crash_count, loss_count=loss_count)
 
@@ -73,7 +78,7 @@ def _plain(hint: Any) -> Any:
 def _converter(hint: Any) -> Callable[[Any], Any] | None:
     """How a column becomes a field of this type; None: it is one already."""
     if get_origin(hint) is dict:
-        return _mapping
+        return _mapping if get_args(hint)[1] is str else _numbers
     plain = _plain(hint)
     if plain is bytes:
         return _bytes

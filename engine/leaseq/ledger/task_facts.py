@@ -93,6 +93,8 @@ class Line(Struct, frozen=True, kw_only=True):
     admitted: int
     key_admitted: int
     ahead: int
+    start_in: float | None = None  # seconds until the rate has a token; None: there is no rate
+    key_start_in: float | None = None
 
 
 class Origin(Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import asdict
+
 from leaseq.limits import LimitBounds, check_bounds
 from leaseq.operations.engine import Engine
 from leaseq.operations.operator import Operator
@@ -22,8 +24,7 @@ class LimitOperator:
         recorded = self._operator.recorded("put_limit", bounds.name, request_id=request_id)
         async with recorded as operation:
             operation.detail = {
-                "concurrency": bounds.concurrency,
-                "key_concurrency": bounds.key_concurrency,
+                name: value for name, value in asdict(bounds).items() if name != "name" and value
             }
             await self._limits.put(bounds)
         self._admissions.ask([bounds.name])

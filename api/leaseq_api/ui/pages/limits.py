@@ -14,12 +14,12 @@ from litestar import Response, get, post
 
 from leaseq.errors import LimitInvalid
 from leaseq.ledger.limits import Limit, LimitKey, LimitTask
-from leaseq.limits import KEY_MAX_LENGTH, LimitBounds, check_bounds
+from leaseq.limits import KEY_MAX_LENGTH, check_bounds
 from leaseq.model import NAME
 from leaseq.operations.limit_operator import LimitOperator
 from leaseq.operations.operator import Repeated
 from leaseq_api.body import decode_json
-from leaseq_api.limits.route import MOST_KEYS, LimitName, check_name
+from leaseq_api.limits.route import MOST_KEYS, LimitName, bounds_of, check_name
 from leaseq_api.limits.schemas import LimitBody
 from leaseq_api.limits.views import limit_view
 from leaseq_api.refused import Refused
@@ -195,7 +195,7 @@ async def _put(
     request: AnyRequest, service: Service, name: str, fields: list[Field], request_id: str
 ) -> None:
     body = decode_json(body_of(fields), JSON, _body, misfit="limit_invalid")
-    bounds = check_bounds(LimitBounds(name=name, **msgspec.structs.asdict(body)))
+    bounds = check_bounds(bounds_of(name, body))
     with suppress(Repeated):
         await _operator(request, service).put(bounds, request_id=request_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from leaseq.cli import parameters
@@ -68,9 +70,23 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--concurrency", type=int, help="Tasks that may run at the same time.")
 @click.option("--key-concurrency", type=int, help="The same for each key.")
-def set_(name: str, concurrency: int | None, key_concurrency: int | None) -> None:
-    """Make limit NAME, or change it. A bound that is left out is none."""
-    bounds = LimitBounds(name=name, concurrency=concurrency, key_concurrency=key_concurrency)
+@click.option("--rate", help="Tasks that may start in a period: 100/1s, 90/10s, 1000/h.")
+@click.option("--burst", type=int, help="How many more may start in one period.")
+@click.option("--key-rate", help="The rate of each key.")
+@click.option("--key-burst", type=int, help="The burst of each key.")
+@click.option("--order", type=click.Choice(["strict"]), help="One task of a key after the other.")
+@click.option(
+    "--weight",
+    "weights",
+    type=(str, int),
+    multiple=True,
+    help="A key, and how many of its tasks have a turn together.",
+)
+def set_(name: str, order: str | None, weights: tuple[tuple[str, int], ...], **given: Any) -> None:
+    """Make limit NAME, or change it. A bound or a rate that is left out is none."""
+    bounds = LimitBounds(
+        name=name, strict=order is not None, weights=dict(weights) or None, **given
+    )
 
     async def work(engine: Engine) -> None:
         await LimitOperator(engine.as_operator(command_line(None)), engine).put(bounds)
@@ -91,14 +107,25 @@ def delete(name: str) -> None:
     say(f"limit {name} is deleted")
 
 
+def _per_key(limit: Limit) -> str:
+    """The bound, the rate and the order of each key, in one cell."""
+    parts = [] if limit.key_concurrency is None else [str(limit.key_concurrency)]
+    if limit.key_rate is not None:
+        parts.append(limit.key_rate + (f" +{limit.key_burst}" if limit.key_burst else ""))
+    if limit.strict:
+        parts.append("strict")
+    return ", ".join(parts) or "-"
+
+
 def _print(found: list[Limit]) -> None:
     print_table(
-        ("limit", "concurrency", "per key", "admitted", "waiting", "oldest"),
+        ("limit", "concurrency", "per key", "rate", "admitted", "waiting", "oldest"),
         [
             (
                 each.name,
                 "-" if each.concurrency is None else str(each.concurrency),
-                "-" if each.key_concurrency is None else str(each.key_concurrency),
+                _per_key(each),
+                "-" if each.rate is None else each.rate + (f" +{each.burst}" if each.burst else ""),
                 str(each.admitted),
                 str(each.waiting),
                 moment(each.oldest_at),

@@ -23,6 +23,7 @@ CaseName = Literal[
     "due",
     "limit_reached",
     "limit_next",
+    "rate_reached",
     "fair_turn",
     "queue_paused",
     "dispatch_away",

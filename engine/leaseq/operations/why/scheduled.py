@@ -55,6 +55,16 @@ def _in_line(line: Line, task: TaskSummary) -> Verdict:
             since=task.run_at,
             actions=[f"raise the limit: `leaseq limits set {line.limit}`", _cancel(task)],
         )
+    if (wait := max(line.start_in or 0.0, line.key_start_in or 0.0)) > 0:
+        whose = "its key in " if (line.key_start_in or 0.0) == wait else ""
+        return Verdict(
+            case="rate_reached",
+            sentence=f"It waits for the rate of {whose}{named}{behind}: the next start is in about "
+            f"{wait:.1f} s.",
+            next="it is admitted when the rate allows a start and its turn comes",
+            since=task.run_at,
+            actions=[f"raise the rate: `leaseq limits set {line.limit}`", _cancel(task)],
+        )
     return Verdict(
         case="limit_next",
         sentence=f"It waits for a permit of {named}{behind}, and one is free.",

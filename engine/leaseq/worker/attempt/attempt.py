@@ -103,6 +103,8 @@ class Attempt:
             return self.interrupted()
         if self.claimed.expired:
             return outcome.expired()
+        if self.claimed.token_in:
+            return outcome.without_token(self.claimed.token_in)
         if is_suspect(self.claimed.counts) and not self._services.handlers.isolated:
             # it came another way (a rebuilt queue), and here it could take its neighbours with it
             return outcome.isolated()

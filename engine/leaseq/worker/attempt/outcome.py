@@ -240,6 +240,12 @@ def expired() -> Ending:
     )
 
 
+def without_token(seconds: float) -> Ending:
+    """The ending of a task whose limit has a rate, and no token for it: it waits in its line again."""
+    error = TaskError("rate", "the rate of its limit had no token for it")
+    return Ending(Outcome.RELEASED, error=error, delay=seconds)
+
+
 def isolated() -> Ending:
     """The ending of a suspect that a worker with other tasks has claimed: it goes to a process in
     which it runs alone."""

@@ -82,14 +82,10 @@ class QueueClaims:
                 emit("ledger.unreachable", error=str(error), waiting=len(unclaimed))
                 retries = retries or Retries(PAUSES)
                 await retries.wait(error)
+        if any(task.claim.traits for task in claimed):
+            claimed = await self._claimer.starts.take_tokens(claimed)
         if listening("task.claimed"):
-            for task in claimed:
-                emit(
-                    "task.claimed",
-                    task_id=task.claim.task_id,
-                    attempt=task.claim.attempt,
-                    type=task.type,
-                )
+            _report(claimed)
         return claimed
 
     async def _account(
@@ -137,6 +133,16 @@ class QueueClaims:
             return False
         self._deliveries.audit_soon()  # while rows are locked, the list audit waits for shorter
         return True
+
+
+def _report(claimed: Sequence[ClaimedTask]) -> None:
+    for task in claimed:
+        emit(
+            "task.claimed",
+            task_id=task.claim.task_id,
+            attempt=task.claim.attempt,
+            type=task.type,
+        )
 
 
 __all__ = ["QueueClaims"]

@@ -17,10 +17,12 @@ from collections.abc import Sequence
 
 from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.limits import LimitLedger
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import ClaimedTask
 from leaseq.observability.telemetry import emit
+from leaseq.worker.intake.limited_starts import LimitedStarts
 
 # Longer than a claim takes. The multixact of one that goes alone does no harm.
 PATIENCE_SECONDS = 0.25
@@ -35,6 +37,7 @@ class Claimer:
         self.worker_id = worker_id
         # another transaction has locked the row of this worker, which claims nothing more
         self.is_barred = False
+        self.starts = LimitedStarts(LimitLedger(ledger.session))
         self._ledger = ledger
         self._workers = workers
         self._busy = False

@@ -19,13 +19,15 @@
 -- Postgres would read everything that is due for each batch, under a plan from the time when almost
 -- nothing was. A task with a limit stays SCHEDULED: it waits in the line of its limit from now on, and
 -- admit_tasks.sql promotes it. One whose row there is missing, because its limit was deleted or a process
--- of an older version ended it before, is promoted.
+-- of an older version ended it before, is promoted, and so is one that has kept its permit (strict order).
 with listed as materialized (
     select * from unnest(%(ids)s::uuid[], %(run_ats)s::timestamptz[]) as l (task_id, run_at)
 ), held as materialized (
     select
         s.ctid as scheduled_place, t.ctid as task_place, s.queue, s.priority, t.state, t.id,
-        coalesce(t.traits, 0) & 1 = 1 and exists (select from leaseq.limited as l where l.task_id = t.id) as is_limited
+        coalesce(t.traits, 0) & 1 = 1 as has_limit,
+        coalesce(t.traits, 0) & 1 = 1
+            and exists (select from leaseq.limited as l where l.task_id = t.id and l.admitted_at is null) as is_limited
     from listed
     join leaseq.scheduled as s on s.task_id = listed.task_id and s.run_at = listed.run_at
     join leaseq.tasks as t on t.id = s.task_id
@@ -44,7 +46,7 @@ with listed as materialized (
     update leaseq.limited as l
     set due = true
     from held
-    where held.is_limited and held.state = 'SCHEDULED' and l.task_id = held.id
+    where held.has_limit and held.state = 'SCHEDULED' and l.task_id = held.id
 ), gone as (
     delete from leaseq.scheduled as s
     where s.ctid = any(array(

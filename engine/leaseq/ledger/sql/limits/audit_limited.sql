@@ -1,6 +1,6 @@
 -- Repair rows of `limited` that a process of an older version, or SQL of an operator, has left behind.
 -- A row whose task has ended, or does not exist, is deleted. A row of a task that waits for a time gives
--- its permit back. The tasks are locked first, because every change of such a row holds that lock; a
+-- its permit back, unless its limit has strict order. The tasks are locked first, because every change of such a row holds that lock; a
 -- task that is locked elsewhere is left to the next pass. Rows of tasks that do not exist cannot come
 -- back. Zero rows: nothing was wrong. Otherwise the limit of each repaired row.
 with listed as materialized (
@@ -23,9 +23,10 @@ with listed as materialized (
     returning x.task_id, x.limit_id
 ), returned as (
     update leaseq.limited as x
-    set admitted_at = null, due = not exists (select from leaseq.scheduled as s where s.task_id = x.task_id)
-    from held
-    where x.task_id = held.id and held.state = 'SCHEDULED' and x.admitted_at is not null
+    set admitted_at = null, started_at = null, due = not exists (select from leaseq.scheduled as s where s.task_id = x.task_id)
+    from held, leaseq.limits as l
+    where x.task_id = held.id and held.state = 'SCHEDULED' and x.admitted_at is not null and l.id = x.limit_id
+        and not (l.strict and exists (select from leaseq.scheduled as s where s.task_id = x.task_id))
     returning x.task_id, x.limit_id
 )
 select repaired.task_id::text as task_id, l.name

@@ -3,7 +3,8 @@
 -- task waits that is first in id order among the counted ones. The limits of fair queues are read by name
 -- only. Zero rows: there are no more limits.
 select
-    l.name, l.concurrency, l.key_concurrency, l.updated_at,
+    l.name, l.concurrency, l.key_concurrency, l.rate, l.burst, l.key_rate, l.key_burst, l.strict, l.weights::text as weights,
+    l.updated_at,
     admitted.count as admitted, waiting.count as waiting, waiting.oldest_at
 from leaseq.limits as l
 cross join lateral (

@@ -83,7 +83,7 @@ with seen as materialized (
     from redriven as r
     join leaseq.limits as l on l.name = r.limit_name
     order by r.id
-    on conflict (task_id) do update set due = false, admitted_at = null
+    on conflict (task_id) do update set due = false, admitted_at = null, started_at = null
 ), revived as (
     delete from leaseq.dead_letters as d using redriven
     where d.task_id = redriven.id
