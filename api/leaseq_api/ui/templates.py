@@ -2,6 +2,8 @@
 
 Everything that a template prints is escaped, and a name that is not given is an error. Whole pages
 and their regions come from the same file, so a part that was fetched again is what a reload shows.
+Characters that are not printable (controls, those of the writing direction) are shown as escapes.
+The fields of forms keep their values (`exact`).
 """
 
 from __future__ import annotations
@@ -12,12 +14,28 @@ from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from leaseq.safe_text.printable import printable
 from leaseq_api.ui import wording
 from leaseq_api.ui.menu import MENU
 from leaseq_api.ui.static_files import address_of
 
 FRAME = "frame.html"
+# Line ends, and the spaces of numbers.
+KEPT = "\n\t\u00a0\u202f"
+
+
+def shown(value: Any) -> Any:
+    """A value as pages show it."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(char if char in KEPT else printable(char) for char in value)
+
+
+def exact(value: Any) -> Markup:
+    """A value that a form sends back, as it is."""
+    return escape(value)
 
 
 @cache
@@ -30,6 +48,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=shown,
         extensions=["jinja2.ext.do"],
     )
     made.filters |= {
@@ -40,6 +59,7 @@ def environment() -> Environment:
         "clock": wording.clock,
         "compact": wording.compact,
         "cut": wording.cut,
+        "exact": exact,
         "iso": wording.iso,
         "number": wording.number,
         "segment": wording.segment,
@@ -71,4 +91,4 @@ def render_region(name: str, region: str, values: Mapping[str, Any]) -> str | No
     return None
 
 
-__all__ = ["environment", "render", "render_region"]
+__all__ = ["environment", "exact", "render", "render_region", "shown"]
