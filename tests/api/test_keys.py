@@ -45,9 +45,8 @@ async def test_without_a_key_only_open_addresses_answer(guarded: Api) -> None:
         assert (await guarded.client.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+async def test_a_text_that_is_no_key_is_refused(guarded: Api) -> None:
+    for text in [
         "",
         "lq_",
         "Bearer",
@@ -56,17 +55,14 @@ async def test_without_a_key_only_open_addresses_answer(guarded: Api) -> None:
         new_key()[1] + "0",
         "lq_\xff" + "a" * 61,
         "a" * 10_000,
-    ],
-    ids=["empty", "prefix", "word", "checksum", "unknown", "longer", "latin", "long"],
-)
-async def test_a_text_that_is_no_key_is_refused(guarded: Api, text: str) -> None:
-    for scheme in ("Bearer", "bearer", "Basic", ""):
-        header = f"{scheme} {text}".encode("latin-1")
-        answer = await guarded.client.get(READ, headers=[(b"Authorization", header)])
-        problem(answer, "key_invalid")
-        assert 'error="invalid_token"' in answer.headers["www-authenticate"]
-        if text:
-            assert text not in answer.text
+    ]:
+        for scheme in ("Bearer", "bearer", "Basic", ""):
+            header = f"{scheme} {text}".encode("latin-1")
+            answer = await guarded.client.get(READ, headers=[(b"Authorization", header)])
+            problem(answer, "key_invalid")
+            assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+            if text:
+                assert text not in answer.text
 
 
 async def test_whitespace_around_the_value_of_a_header_does_not_count(guarded: Api) -> None:
