@@ -56,9 +56,9 @@ def names(value: Any) -> Any:
 
 
 def fits(value: Any, kind: Any) -> None:
-    """Has this JSON value the fields of this struct, and no other? Only `payload` may be missing,
-    and the contents of an erased task."""
-    optional = {"payload"}
+    """Has this JSON value the fields of this struct, and no other? `payload` may be missing, the
+    contents of an erased task, and those that only a unique task has."""
+    optional = {"payload", "unique", "deduplicated"}
     if value.get("erased_at"):
         optional |= {"result", "error", "progress"}
     if kind is WaitingFor:

@@ -72,9 +72,11 @@ def test_call_is_repeated_only_where_it_is_safe(
     assert (may_repeat(REPEATABLE, error), may_repeat(ONCE, error)) == (repeatable, once)
 
 
-def test_only_redrive_is_not_repeatable() -> None:
-    """Sent twice, each of the others does what it does when sent once."""
-    assert [name for name, each in routes.ROUTES.items() if not each.repeatable] == ["redrive"]
+def test_only_a_redrive_and_two_deletions_are_not_repeatable() -> None:
+    """Sent twice, each of the others does what it does when sent once. A second deletion finds
+    nothing, which is an error."""
+    alone = [name for name, each in routes.ROUTES.items() if not each.repeatable]
+    assert alone == ["redrive", "delete_limit", "delete_schedule"]
 
 
 def test_pauses_grow_to_a_bound_and_are_random() -> None:

@@ -11,7 +11,7 @@ from leaseq.codec import new_task_id
 from leaseq.connections.postgres_pool import Pool
 from leaseq.errors import FeatureNeedsUpgrade, LimitUnknown
 from leaseq.ledger.limits import LimitLedger
-from leaseq.limits import LIMITED, LimitBounds
+from leaseq.limits import KNOWN_TRAITS, LIMITED, LimitBounds
 from leaseq.observability.telemetry import recorded
 from leaseq.schedules.plan import Overlap, Policy
 from leaseq.schedules.schedule import Definition
@@ -181,6 +181,7 @@ async def test_a_schedule_of_limited_tasks_is_refused_beside_an_older_worker(
     engine, plain = clockwork.stage.engine, clockwork.stage.plain
     worker = await clockwork.stage.worker()
     limited = Definition(name="report", timing=HOURLY, submission=submission(**TASK))
+    await engine.limits.put(LimitBounds(name="stripe", key_concurrency=1))
     await engine.schedules.put(limited)
     await plain.execute("update leaseq.workers set traits = null")
     engine.stores.tasks.older.forget()
@@ -192,6 +193,6 @@ async def test_a_schedule_of_limited_tasks_is_refused_beside_an_older_worker(
         await engine.schedules.put(changed)
     plain_task = Definition(name="plain", timing=HOURLY, submission=submission())
     assert (await engine.schedules.put(plain_task)).limit_name is None
-    await plain.execute("update leaseq.workers set traits = 1")
+    await plain.execute("update leaseq.workers set traits = %s", [KNOWN_TRAITS])
     found = await engine.schedules.put(changed)
     assert (found.concurrency_key, found.next_at) == ("other", unchanged.next_at)
