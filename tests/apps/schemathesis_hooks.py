@@ -5,9 +5,9 @@ replaced. A tenant of an API key has to exist, so that keys are created without 
 is at least a tenth of its rate. Its name has printable characters, which no pattern of the document
 can list. A cursor of failures comes from a page, so that one that was made up is left out. A list of
 tasks takes an error or a key, and a schedule has an expression or an interval, and a limit has a bound.
-No type has a limit, so that no task has a key for one. An operation on many tasks names some of
-them. An answer is held for as long as the client asks, so
-that a long but valid `wait` is shortened. Everything else is sent as it was made.
+No type has a limit, so that no task has a key for one. The options of a unique task belong together, so
+that no task is. An operation on many tasks names some of them. An answer is held for as long as the
+client asks, so that a long but valid `wait` is shortened. Everything else is sent as it was made.
 """
 
 from __future__ import annotations
@@ -26,6 +26,29 @@ LONGEST_WAIT_SECONDS = 0.05
 LONGEST_CRON = 200
 LONGEST_ZONE = 64
 NAME = re.compile("[A-Za-z0-9_.-]{1,128}")
+
+LONGEST_SECONDS = 31_622_400
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 255
+
+
+def _is_time_span(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value <= LONGEST_SECONDS
+
+
+# The options of a task that belong to others.
+TOGETHER = {
+    "concurrency_key": _is_key,
+    "unique_key": _is_key,
+    "unique": ("while_unfinished", "while_waiting", "while_running").__contains__,
+    "on_conflict": ("return", "refuse", "replace").__contains__,
+    "unique_seconds": _is_time_span,
+    "throttle_seconds": _is_time_span,
+    "debounce_seconds": _is_time_span,
+    "max_wait_seconds": _is_time_span,
+}
 
 _seen: set[str] = set()
 _numbers = count()
@@ -87,8 +110,7 @@ def _change_bodies(case: Any) -> None:
         _choose_times(case)
     if case.path.startswith("/api/limits/"):
         case.body = case.body | _bounds_together(case.body)
-    if _has_valid_key(case.body):
-        case.body = case.body | {"concurrency_key": None}
+    case.body = case.body | _options_together(case.body)
 
 
 def _names_a_tenant(body: dict[str, Any]) -> bool:
@@ -115,10 +137,13 @@ def _name_tasks(case: Any) -> None:
     case.body = case.body | {"filter": chosen}
 
 
-def _has_valid_key(body: dict[str, Any]) -> bool:
-    """Whether a task has a key for the limit of its type. No type has a limit."""
-    key = body.get("concurrency_key")
-    return isinstance(key, str) and 1 <= len(key) <= 255
+def _options_together(body: dict[str, Any]) -> dict[str, Any]:
+    """The values that make the options of a task fit together: each is valid alone."""
+    return {
+        name: None
+        for name, is_valid in TOGETHER.items()
+        if name in body and not isinstance(body[name], bool) and is_valid(body[name])
+    }
 
 
 def _choose_times(case: Any) -> None:

@@ -52,6 +52,8 @@ NOTHING = {
     "leaseq_tasks_pruned_total": "no task is past its retention",
     "leaseq_store_errors_total": "both stores answer",
     "leaseq_push_failures_total": "Redis answers",
+    "leaseq_limit_": "there is no limit",
+    "leaseq_schedule": "there is no schedule",
 }
 # The same of a short run.
 RARE = {
