@@ -64,6 +64,7 @@ class Run(Struct, frozen=True, kw_only=True):
     has_room: bool = False  # for everything that comes, so that no task has to wait for another
     # by how much the bounds are larger than on a machine that has nothing else to do
     slowness: float = 1.0
+    wall_offset: int = 0  # the wall clock less the clock of the history, in nanoseconds; 0: unknown
     # the "sometimes" that this scenario has to hit
     expects: list[str] = field(default_factory=list)
     accounts: int = 0
@@ -124,6 +125,10 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     letter_counts: list[dict[str, Any]] = field(default_factory=list)  # queue, type, letters
     # task_id, tenant, name, value; None: a run of before there were any
     labels: list[dict[str, Any]] | None = None
+    # id, name, concurrency, key_concurrency; None: a run of before there were any
+    limits: list[dict[str, Any]] | None = None
+    limited: list[dict[str, Any]] | None = None  # task_id, admitted
+    fired: list[dict[str, Any]] | None = None  # task_id, schedule, at
 
 
 class Erased(Struct, frozen=True):

@@ -135,7 +135,7 @@ async def bounded_plain(ctx: Context, n: int, customer: int) -> int:
         return n
 
 
-@app.task(limit="fleet", max_attempts=PATIENT)
+@app.task(limit="fleet", key="schedule", max_attempts=PATIENT)
 async def fired(ctx: Context, schedule: str) -> str:
     """A task of a schedule that needs a permit: one row."""
     with running(ctx):

@@ -94,6 +94,7 @@ class Conductor:
     def __init__(
         self, options: Options, cluster: Cluster, stack: AsyncExitStack, wall_offset: int
     ) -> None:
+        self.wall_offset = wall_offset
         self._options = options
         self._cluster = cluster
         self._recorder = Recorder(cluster.history, "runner")
@@ -125,6 +126,8 @@ class Conductor:
             history=self._cluster.history,
             keys=self._cluster.keys,
             bulk_seed=options.seed if options.scenario.bulk else None,
+            bounds=options.scenario.bounded,
+            seed=options.seed,
         )
         storm = Storm(self._cluster, schedule, able, Recorder(self._cluster.history, "nemesis"))
         progress = Progress(
@@ -259,6 +262,7 @@ def _record(
         has_room=scenario.has_room,
         expects=list(scenario.expects),
         slowness=conductor.pace.slowness,
+        wall_offset=conductor.wall_offset,
         accounts=ACCOUNTS,
         cents=ACCOUNTS * CENTS,
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_CONFIG", "Scenario"]
+__all__ = ["DEFAULT_CONFIG", "Bounded", "Scenario"]
 
 # Times short enough that many faults fit into a minute.
 DEFAULT_CONFIG: Mapping[str, str] = {
@@ -33,6 +33,13 @@ DEFAULT_CONFIG: Mapping[str, str] = {
 }
 
 
+class Bounded(Struct, frozen=True):
+    """The work of an operator of limits and schedules."""
+
+    schedules: int = 0  # each fires once a second
+    changes: bool = True  # whether limits are changed
+
+
 class Scenario(Struct, frozen=True, kw_only=True):
     """One named pairing."""
 
@@ -51,5 +58,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     # do its workers have room for everything, so that waiting for other tasks excuses nothing?
     has_room: bool = False
     bulk: bool = False  # does an operator cancel and redrive many tasks meanwhile?
+    # does an operator change limits and keep schedules meanwhile? schedules that fire each second
+    bounded: Bounded | None = None
     expects: tuple[str, ...] = ()  # the "sometimes" of checkers/sometimes.py
     config: Mapping[str, str] = {}  # over DEFAULT_CONFIG

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from leaseq_chaos.scenario import Scenario
+from leaseq_chaos.scenario import Bounded, Scenario
 
 __all__ = ["SCENARIOS"]
 
@@ -119,6 +119,23 @@ DEPLOY: Mapping[str, float] = {
 }
 
 
+# Everything that admits, fires, runs or keeps a task with a limit dies.
+BOUNDED_KILLS: Mapping[str, float] = {
+    "kill-child": 3,
+    "kill-worker": 2,
+    "kill-supervisor": 1,
+    "kill-reaper": 2,
+    "kill-api": 2,
+    "freeze-worker": 2,
+    "freeze-reaper": 1,
+    "flushall": 1,
+    "kill-valkey": 1,
+    "restart-postgres": 1,
+    "kill-backends": 1,
+    "drop-reply-postgres": 1,
+}
+
+
 def _several(*parts: Mapping[str, float]) -> dict[str, float]:
     together: dict[str, float] = {}
     for part in parts:
@@ -164,6 +181,31 @@ _ALL = (
         mix=LONGER,
         gap_seconds=0.9,
         expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed"),
+    ),
+    Scenario(
+        name="limits",
+        about="Tasks with limits and keys, while the limits change and everything is killed.",
+        nemeses=_several(BOUNDED_KILLS),
+        mix={"bounded": 6, "bounded_plain": 4, "note": 1},
+        tasks_per_second=45,
+        gap_seconds=1.5,
+        at_once=2,
+        bounded=Bounded(),
+        config={"LEASEQ_CONCURRENCY": "8"},
+        expects=("reaped", "rebuilt"),
+    ),
+    Scenario(
+        name="schedules",
+        about="Fifty schedules that fire each second, with a limit, while reapers and both stores are killed.",
+        nemeses=_several(BOUNDED_KILLS, {"kill-reaper": 3, "freeze-reaper": 2, "more-reapers": 1}),
+        mix={"note": 2, "bounded": 1},
+        tasks_per_second=6,
+        gap_seconds=1.5,
+        at_once=2,
+        reapers=3,
+        bounded=Bounded(schedules=50),
+        config={"LEASEQ_CONCURRENCY": "8"},
+        expects=("reaped", "rebuilt"),
     ),
     Scenario(
         name="recovery",

@@ -51,6 +51,9 @@ async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: floa
         dead_letters = await _rows(conn, "list_dead_letters")
         letter_counts = await _rows(conn, "count_dead_letters")
         labels = await _rows(conn, "list_labels")
+        limits = await _rows(conn, "list_limits")
+        limited = await _rows(conn, "list_limited")
+        fired = await _rows(conn, "list_fired")
     return Snapshot(
         at=boottime(),
         drained=drained,
@@ -65,6 +68,9 @@ async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: floa
         dead_letters=dead_letters,
         letter_counts=letter_counts,
         labels=labels,
+        limits=limits,
+        limited=limited,
+        fired=fired,
     )
 
 

@@ -35,8 +35,11 @@ NANOSECONDS = 1_000_000_000
 COLUMNS: dict[str, frozenset[str]] = {
     "tasks": frozenset({
         "id", "type", "state", "attempt", "retry_count", "crash_count", "loss_count", "worker_id", "idempotency_key",
-        "run_at", "started_at", "finished_at", "cancel_requested_at",
+        "run_at", "started_at", "finished_at", "cancel_requested_at", "limit_name",
     }),
+    "limits": frozenset({"id", "concurrency", "key_concurrency"}),
+    "limited": frozenset({"task_id", "limit_id", "tenant", "key", "due", "admitted_at"}),
+    "schedules": frozenset({"name", "every_seconds", "next_at", "missed"}),
     "attempts": frozenset({"task_id", "attempt", "outcome", "worker_id", "next_state", "hand_backs"}),
     "idempotency_keys": frozenset({"key", "task_id"}),
     "queues": frozenset({"name", "paused"}),
@@ -47,6 +50,7 @@ COLUMNS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 INTEGERS = frozenset(
     {"attempt", "retry_count", "crash_count", "loss_count", "pid", "cents", "hand_backs"}
+    | {"concurrency", "key_concurrency", "missed"}
 )
 
 _CHANGE = re.compile(r"table (?:leaseq|chaos)\.(\w+): (INSERT|UPDATE|DELETE): ")

@@ -212,6 +212,9 @@ class Forged:
                 if row.get("idempotency_key")
             ],
             effects=[],
+            limits=[],
+            limited=[],
+            fired=[],
             cents=0,
             open_workers=[],
         )

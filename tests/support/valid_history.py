@@ -40,6 +40,9 @@ TIME_COLUMNS = ("run_at", "started_at", "finished_at", "cancel_requested_at")
 Row = dict[str, Any]
 Change = tuple[str, str, Row]
 
+# A run without limits and schedules, which were looked for.
+NO_LIMITS: dict[str, Any] = {"limits": [], "limited": [], "fired": []}
+
 
 class Asked(Struct):
     """A question of a client that waits for its answer."""
@@ -329,6 +332,7 @@ class Story:
             attempts=[dict(row) for row in self.attempts],
             keys=[dict(row) for row in self.keys],
             effects=[dict(row) for row in self.effects],
+            **NO_LIMITS,
             cents=sum(self.balances.values()),
             open_workers=[*self.workers],
             dispatch=[

@@ -129,11 +129,12 @@ def _phantoms(found: Index) -> Iterator[Violation]:
     possible = [op for op in found.ops["submit"] if op.kind is not Kind.FAIL]
     keys = {op.key for op in possible if op.key is not None}
     known = {op.task for op in possible}
+    fired = {row["task_id"] for row in found.evidence.snapshot.fired or []}  # by a schedule
     unsure = Counter(
         op.said.get("type") for op in possible if op.key is None and op.kind is not Kind.OK
     )
     for task, row in found.rows.items():
-        if task in known or row.get("idempotency_key") in keys:
+        if task in known or row.get("idempotency_key") in keys or task in fired:
             continue
         if row.get("idempotency_key") is None and unsure[row.get("type")] > 0:
             unsure[row.get("type")] -= 1

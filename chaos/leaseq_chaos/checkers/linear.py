@@ -118,7 +118,10 @@ def _failed_over(found: Index, each: _Object) -> bool:
 def _objects(found: Index) -> dict[str, _Object]:
     keys = _keys(found)
     objects: dict[str, _Object] = defaultdict(_Object)
+    fired = {row["task_id"] for row in found.evidence.snapshot.fired or []}  # by no client
     for task, steps in found.lives.items():
+        if task in fired:
+            continue
         each = objects[keys.get(task, task)]
         each.keyed = each.keyed or task in keys
         each.steps.extend((task, step) for step in steps)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from leaseq_chaos.scenario import Scenario
+from leaseq_chaos.scenario import Bounded, Scenario
 
 __all__ = ["PROVOCATIONS"]
 
@@ -191,6 +191,29 @@ _ALL = (
         # replaced.
         bounds={"demote-valkey": 4.0},
         has_room=True,
+        config=FEW,
+    ),
+    Scenario(
+        name="killed-beside-limits",
+        about="Processes that admit tasks and run them die, while the limits change.",
+        nemeses={"kill-child": 2, "kill-reaper": 2, "kill-worker": 1},
+        mix={"bounded": 4, "bounded_plain": 3},
+        tasks_per_second=25,
+        gap_seconds=0.8,
+        at_once=2,
+        bounded=Bounded(),
+        config=FEW,
+    ),
+    Scenario(
+        name="killed-beside-schedules",
+        about="Reapers die and freeze, and Postgres freezes for longer than an occurrence, while schedules fire each second.",
+        nemeses={"kill-reaper": 2, "freeze-reaper": 1, "freeze-postgres": 3, "kill-child": 2},
+        mix={"note": 1, "slow": 2},
+        tasks_per_second=4,
+        gap_seconds=0.8,
+        at_once=2,
+        reapers=3,
+        bounded=Bounded(schedules=20, changes=False),
         config=FEW,
     ),
     Scenario(

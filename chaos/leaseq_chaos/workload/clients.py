@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from leaseq_chaos.history import Recorder
+from leaseq_chaos.scenario import Bounded
+from leaseq_chaos.workload.bounds import BoundsClient
 from leaseq_chaos.workload.bulk import BulkClient
 from leaseq_chaos.workload.client import Client, Counts
 from leaseq_chaos.workload.front import Front, open_session
@@ -29,8 +31,14 @@ class Clients:
         history: Path,
         keys: Mapping[str, str],
         bulk_seed: int | None = None,
+        bounds: Bounded | None = None,
+        seed: int = 0,
     ) -> None:
-        """`bulk_seed`: of the operator of many tasks. None: there is none."""
+        """`bulk_seed`: of the operator of many tasks, `bounds`: of that of limits and schedules.
+        None: there is none."""
+        self._bounds = bounds
+        self._seed = seed
+        self._bounding: BoundsClient | None = None
         self._urls = urls
         self._keys = keys
         self._history = history
@@ -52,11 +60,22 @@ class Clients:
         ]
         if self._bulk_seed is not None:
             self._working.append(asyncio.create_task(self._bulk(self._bulk_seed).run()))
+        if self._bounds is not None:
+            front = Front(self._session, self._urls, first=0, keys=self._keys)
+            self._bounding = BoundsClient(
+                front,
+                schedules=self._bounds.schedules,
+                changes=self._bounds.changes,
+                seed=self._seed,
+            )
+            self._working.append(asyncio.create_task(self._bounding.run()))
 
     async def finish(self, *, patience: float) -> bool:
         """Wait until the plan is done, everything was answered, and all followed tasks have ended;
         at most `patience` seconds, then break off. Was everything done? Raises what went wrong in a
         client."""
+        if self._bounding is not None:
+            self._bounding.stop.set()
         done, open_ones = (
             await asyncio.wait(self._working, timeout=patience) if self._working else (set(), set())
         )

@@ -22,6 +22,7 @@ __all__ = ["Front", "Reply", "Seen", "open_session"]
 TIMEOUT_SECONDS = 2.0
 NO_CONTENT = 204
 OPERATIONS = "/api/operations"
+ABOUT_NO_TASK = (OPERATIONS, "/api/limits", "/api/schedules")
 # Refusals that are about this moment, not about the request. A proxy may have cut the body short.
 PASSING = {"idempotency_in_flight", "request_malformed", "head_timeout", "body_timeout"}
 
@@ -118,6 +119,11 @@ class Front:
         method, data = ("GET", None) if body is None else ("POST", msgspec.json.encode(body))
         return await self._send(method, OPERATIONS + path, tenant, body=data)
 
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
+        """Ask for something that is about a limit or a schedule, as the first tenant."""
+        data = None if body is None else msgspec.json.encode(body)
+        return await self._send(method, path, None, body=data)
+
     def other_tenant(self, tenant: str | None) -> str | None:
         """A tenant that has a key and is another one."""
         return next((other for other in self._keys if other != tenant), None)
@@ -141,7 +147,7 @@ class Front:
                 text = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return _unknown(f"{type(error).__name__}: {error}".strip(": "))
-        if path.startswith(OPERATIONS) and 200 <= response.status < 300:
+        if path.startswith(ABOUT_NO_TASK) and 200 <= response.status < 300:
             return _content(text)
         return _judge(
             response.status, text, replayed=response.headers.get("Idempotent-Replayed") == "true"

@@ -1,0 +1,2 @@
+-- Every limit, as it is at the end of a run.
+select id::text, name, concurrency, key_concurrency from leaseq.limits order by id
